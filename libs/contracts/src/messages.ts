@@ -1,0 +1,145 @@
+/**
+ * The JSON messages on Kafka topics, one type per topic. Times are event times in milliseconds since the epoch
+ * unless the name says otherwise. Readers ignore fields they do not know.
+ */
+
+/** `LINE.events`: one accepted event of any stream of the line, labels included, in one order per partition. */
+export interface AcceptedEvent {
+  readonly id: string;
+  readonly stream: string;
+  readonly time: number;
+  /** The fields that the line declares, coerced to their declared types. Times are ms. */
+  readonly data: Readonly<Record<string, FieldValue>>;
+}
+export type FieldValue = string | number | boolean | null;
+
+/** `LINE.features`: the feature vector of one event. null where a value is not known. */
+export interface FeatureVector {
+  readonly id: string;
+  readonly time: number;
+  readonly values: readonly (number | null)[];
+  /** Digest of the feature definition. */
+  readonly features: string;
+}
+
+/** `LINE.predictions`: the champion's answer and, for comparison, those of the shadows. */
+export interface Prediction {
+  readonly id: string;
+  readonly time: number;
+  readonly score: number;
+  readonly version: number;
+  /** Artifact digest of the champion, and digest of the feature definition. */
+  readonly model: string;
+  readonly features: string;
+  /** Score by shadow version, for example `{"2": 0.31}`. */
+  readonly shadows: Readonly<Record<string, number>>;
+  readonly predictedAtMs: number;
+}
+
+/** `LINE.examples`: a feature vector as served, joined with its matured label. */
+export interface Example {
+  readonly id: string;
+  readonly time: number;
+  readonly knownAt: number;
+  readonly label: number;
+  readonly values: readonly (number | null)[];
+  readonly features: string;
+}
+
+/** `LINE.drift`: evidence that the world has changed. */
+export interface DriftReport {
+  readonly id: string;
+  readonly line: string;
+  /** harm: the champion's loss grew. inputs: features are distributed differently; labels do not confirm yet. */
+  readonly kind: "harm" | "inputs";
+  /** Stream time of the report and estimated start of the change. */
+  readonly time: number;
+  readonly changeTime: number;
+  readonly version: number;
+  readonly statistic: number;
+  readonly threshold: number;
+  readonly reference: { readonly rows: number; readonly loss: number };
+  readonly live: { readonly rows: number; readonly loss: number };
+  /** Population stability index per feature, largest first. For people; it does not alarm by itself. */
+  readonly shifts: readonly { readonly feature: string; readonly psi: number }[];
+}
+
+export type Trigger = "bootstrap" | "first" | "drift" | "stale" | "manual";
+
+/** `training.decisions`: what the governor did about a trigger, and why. */
+export interface Decision {
+  readonly id: string;
+  readonly line: string;
+  readonly time: number;
+  readonly cause: string;
+  readonly trigger: Trigger;
+  readonly outcome: "admitted" | "merged" | "delayed" | "refused";
+  readonly reason: string;
+  readonly runId: string | null;
+  readonly decidedAtMs: number;
+}
+
+/** `training.progress`: one step of one candidate of one run. */
+export interface Progress {
+  readonly line: string;
+  readonly runId: string;
+  readonly stage: "build" | "train" | "judge" | "register" | "promote" | "end";
+  /** For example `lightgbm/since-change`; empty when the stage is not about one candidate. */
+  readonly candidate: string;
+  readonly message: string;
+  /** 0..1 of this stage, where known. */
+  readonly done: number;
+  readonly atMs: number;
+}
+
+/** `registry.changes`: every change of what is registered or serves. */
+export interface RegistryChange {
+  readonly line: string;
+  readonly kind: "applied" | "registered" | "promoted" | "rolled-back";
+  readonly version: number;
+  readonly generation: number;
+  readonly reason: string;
+  readonly atMs: number;
+}
+
+/** Quality of one set of scores on one set of labels. */
+export interface Quality {
+  readonly rows: number;
+  readonly positives: number;
+  readonly logLoss: number;
+  readonly brier: number;
+  readonly averagePrecision: number;
+  readonly auc: number;
+}
+
+/** The judge's verdict on a candidate; stored as evidence with the version. */
+export interface Verdict {
+  readonly passed: boolean;
+  readonly reason: string;
+  readonly candidate: Quality;
+  /** null when nothing served before. */
+  readonly champion: Quality | null;
+  readonly baseRate: Quality;
+  readonly gates: readonly { readonly gate: string; readonly passed: boolean; readonly value: number; readonly bound: number }[];
+  readonly heldOut: { readonly fromMs: number; readonly untilMs: number; readonly rows: number };
+  /** All candidates that competed, best first. */
+  readonly candidates: readonly { readonly name: string; readonly logLoss: number; readonly averagePrecision: number; readonly seconds: number }[];
+}
+
+/** What every service answers on `GET /status`. Counts survive restarts (they live in the checkpoints). */
+export interface ServiceStatus {
+  readonly service: string;
+  readonly state: "starting" | "running" | "draining" | "stopped" | "failed";
+  readonly startedAtMs: number;
+  readonly lines: Readonly<Record<string, LineStatus>>;
+}
+export interface LineStatus {
+  /** For example accepted.departures, rejected, features, predictions, examples. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Records still to be read, by step. */
+  readonly lag: Readonly<Record<string, number>>;
+  /** Newest event time seen, ms. */
+  readonly streamTimeMs: number;
+  /** Whatever else the service shows to people, by name. */
+  readonly details: Readonly<Record<string, unknown>>;
+}

@@ -1,0 +1,90 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import {
+  type Attributes,
+  context,
+  type Meter,
+  metrics,
+  propagation,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from "@opentelemetry/api";
+import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
+import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
+import { resourceFromAttributes } from "@opentelemetry/resources";
+import { NodeSDK } from "@opentelemetry/sdk-node";
+
+export type { Attributes, Meter, Span };
+export { SpanKind };
+
+export interface Telemetry {
+  /** Answers `GET /metrics` in the Prometheus text format. */
+  readonly handleMetrics: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Sends what is still held, then stops. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts OpenTelemetry for this process: spans go to `otlpEndpoint` (OTLP/HTTP) when it is set, else nowhere;
+ * metrics are always readable through `handleMetrics`.
+ */
+export function startTelemetry(service: string, otlpEndpoint: string | undefined): Telemetry {
+  const prometheus = new PrometheusExporter({ preventServerStart: true });
+  const sdk = new NodeSDK({
+    autoDetectResources: false,
+    resource: resourceFromAttributes({ "service.name": `millrace-${service}`, "service.namespace": "millrace" }),
+    metricReaders: [prometheus],
+    spanProcessors: [],
+    instrumentations: [],
+    ...(otlpEndpoint === undefined
+      ? {}
+      : { traceExporter: new OTLPTraceExporter({ url: `${otlpEndpoint.replace(/\/$/, "")}/v1/traces` }) }),
+  });
+  sdk.start();
+  return {
+    handleMetrics: (request, response) => prometheus.getMetricsRequestHandler(request, response),
+    stop: () => sdk.shutdown(),
+  };
+}
+
+/** The meter for this mesh. Names start with `millrace_`; durations are in seconds. */
+export function meter(): Meter {
+  return metrics.getMeter("millrace");
+}
+
+/**
+ * Runs `work` in a span. `traceparent` (W3C) makes the span part of a trace that began in another process;
+ * without it the active span is the parent. An error is recorded and thrown on.
+ */
+export async function withSpan<T>(
+  name: string,
+  options: { readonly traceparent?: string | undefined; readonly kind?: SpanKind; readonly attributes?: Attributes },
+  work: (span: Span) => Promise<T>,
+): Promise<T> {
+  const parent =
+    options.traceparent === undefined || options.traceparent === ""
+      ? context.active()
+      : propagation.extract(context.active(), { traceparent: options.traceparent });
+  const span = trace
+    .getTracer("millrace")
+    .startSpan(name, { kind: options.kind ?? SpanKind.INTERNAL, attributes: options.attributes ?? {} }, parent);
+  return context.with(trace.setSpan(parent, span), async () => {
+    try {
+      return await work(span);
+    } catch (error) {
+      span.recordException(error as Error);
+      span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).message });
+      throw error;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+/** W3C traceparent of the active span; empty when there is none. Put it into headers, metadata and runs. */
+export function currentTraceparent(): string {
+  const carrier: { traceparent?: string } = {};
+  propagation.inject(context.active(), carrier);
+  return carrier.traceparent ?? "";
+}
