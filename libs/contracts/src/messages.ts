@@ -120,10 +120,20 @@ export interface Verdict {
   /** null when nothing served before. */
   readonly champion: Quality | null;
   readonly baseRate: Quality;
-  readonly gates: readonly { readonly gate: string; readonly passed: boolean; readonly value: number; readonly bound: number }[];
+  readonly gates: readonly {
+    readonly gate: string;
+    readonly passed: boolean;
+    readonly value: number;
+    readonly bound: number;
+  }[];
   readonly heldOut: { readonly fromMs: number; readonly untilMs: number; readonly rows: number };
   /** All candidates that competed, best first. */
-  readonly candidates: readonly { readonly name: string; readonly logLoss: number; readonly averagePrecision: number; readonly seconds: number }[];
+  readonly candidates: readonly {
+    readonly name: string;
+    readonly logLoss: number;
+    readonly averagePrecision: number;
+    readonly seconds: number;
+  }[];
 }
 
 /** What every service answers on `GET /status`. Counts survive restarts (they live in the checkpoints). */

@@ -35,5 +35,10 @@ export function parsePosition(text: string): SourcePosition | null {
   const match = /^([^/]+)\/(\d+)\/(\d+)\/(\d+)$/.exec(text);
   if (match === null) return null;
   const [, topic, partition, offset, index] = match;
-  return { topic: topic as string, partition: Number(partition), offset: Number(offset), index: Number(index) };
+  return {
+    topic: topic as string,
+    partition: Number(partition),
+    offset: Number(offset),
+    index: Number(index),
+  };
 }

@@ -21,15 +21,47 @@ export const INTAKE_RECORD_BYTES_MAX: number = 4 * 1024 * 1024;
 const retention = (days: number): Record<string, string> => ({ "retention.ms": String(days * DAY_MS) });
 const large = { "max.message.bytes": String(INTAKE_RECORD_BYTES_MAX) };
 
-export const LINE_TOPIC_KINDS = ["events", "rejected", "features", "predictions", "examples", "drift"] as const;
+export const LINE_TOPIC_KINDS = [
+  "events",
+  "rejected",
+  "features",
+  "predictions",
+  "examples",
+  "drift",
+] as const;
 export type LineTopicKind = (typeof LINE_TOPIC_KINDS)[number];
 
 const LINE_TOPICS: Record<LineTopicKind, Omit<TopicSpec, "name">> = {
-  events: { key: "as produced", owner: "ingest/accept", readers: ["ingest/archive", "feature/compute"], config: retention(7) },
-  rejected: { key: "as produced", owner: "ingest/accept", readers: ["millrace rejected"], config: { ...retention(30), ...large } },
-  features: { key: "event id", owner: "feature/compute", readers: ["inference/predict"], config: retention(7) },
-  predictions: { key: "event id", owner: "inference/predict", readers: ["feature/watch"], config: retention(7) },
-  examples: { key: "event id", owner: "feature/join", readers: ["feature/watch", "trainer/collect"], config: retention(7) },
+  events: {
+    key: "as produced",
+    owner: "ingest/accept",
+    readers: ["ingest/archive", "feature/compute"],
+    config: retention(7),
+  },
+  rejected: {
+    key: "as produced",
+    owner: "ingest/accept",
+    readers: ["millrace rejected"],
+    config: { ...retention(30), ...large },
+  },
+  features: {
+    key: "event id",
+    owner: "feature/compute",
+    readers: ["inference/predict"],
+    config: retention(7),
+  },
+  predictions: {
+    key: "event id",
+    owner: "inference/predict",
+    readers: ["feature/watch"],
+    config: retention(7),
+  },
+  examples: {
+    key: "event id",
+    owner: "feature/join",
+    readers: ["feature/watch", "trainer/collect"],
+    config: retention(7),
+  },
   drift: { key: "line", owner: "feature/watch", readers: ["trainer/govern"], config: retention(30) },
 };
 
@@ -45,14 +77,38 @@ export function lineTopics(line: string): readonly TopicSpec[] {
 
 /** A producer's topic as Millrace creates it where it does not exist yet. */
 export function sourceTopic(name: string): TopicSpec {
-  return { name, key: "the stream's key fields", owner: "producers", readers: ["ingest/accept"], config: { ...retention(7), ...large } };
+  return {
+    name,
+    key: "the stream's key fields",
+    owner: "producers",
+    readers: ["ingest/accept"],
+    config: { ...retention(7), ...large },
+  };
 }
 
 /** Topics of the whole mesh; one partition each. */
 export const MESH_TOPICS: Readonly<Record<"decisions" | "progress" | "changes", TopicSpec>> = {
-  decisions: { name: "training.decisions", key: "line", owner: "trainer/govern", readers: ["millrace status"], config: retention(30) },
-  progress: { name: "training.progress", key: "line", owner: "trainer/train", readers: ["millrace status"], config: retention(7) },
-  changes: { name: "registry.changes", key: "line", owner: "registry/promote", readers: ["anyone"], config: retention(30) },
+  decisions: {
+    name: "training.decisions",
+    key: "line",
+    owner: "trainer/govern",
+    readers: ["millrace status"],
+    config: retention(30),
+  },
+  progress: {
+    name: "training.progress",
+    key: "line",
+    owner: "trainer/train",
+    readers: ["millrace status"],
+    config: retention(7),
+  },
+  changes: {
+    name: "registry.changes",
+    key: "line",
+    owner: "registry/promote",
+    readers: ["anyone"],
+    config: retention(30),
+  },
 };
 
 /** NATS subject on which the registry says "look again". The message may be lost; receivers also poll. */

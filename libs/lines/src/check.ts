@@ -16,8 +16,13 @@ const TOPIC = /^[A-Za-z0-9._-]{1,200}$/;
 
 const duration = z
   .string()
-  .refine((text) => durationMs(text) !== null, "not a duration: write a whole number and s, m, h or d, such as 90s, 24h or 7d");
-const field = z.string().regex(FIELD, "not a field name: letters, digits and _, not starting with a digit, at most 63");
+  .refine(
+    (text) => durationMs(text) !== null,
+    "not a duration: write a whole number and s, m, h or d, such as 90s, 24h or 7d",
+  );
+const field = z
+  .string()
+  .regex(FIELD, "not a field name: letters, digits and _, not starting with a digit, at most 63");
 const optional = z.literal(true).optional();
 const fieldDefinition = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("text"), maxLength: z.int().min(1).max(1_000_000).optional(), optional }),
@@ -27,12 +32,19 @@ const fieldDefinition = z.discriminatedUnion("type", [
     values: z.array(z.string()).min(1).optional(),
     optional,
   }),
-  z.strictObject({ type: z.literal("number"), min: z.number().optional(), max: z.number().optional(), optional }),
+  z.strictObject({
+    type: z.literal("number"),
+    min: z.number().optional(),
+    max: z.number().optional(),
+    optional,
+  }),
   z.strictObject({ type: z.literal("integer"), min: z.int().optional(), max: z.int().optional(), optional }),
   z.strictObject({ type: z.literal("boolean"), optional }),
   z.strictObject({ type: z.literal("time"), optional }),
 ]);
-const featureName = z.string().regex(/^[a-z][a-z0-9_]{0,62}$/, "not a feature name: lower case letters, digits and _, at most 63");
+const featureName = z
+  .string()
+  .regex(/^[a-z][a-z0-9_]{0,62}$/, "not a feature name: lower case letters, digits and _, at most 63");
 const feature = z.discriminatedUnion("kind", [
   z.strictObject({ name: featureName, kind: z.literal("field"), field }),
   z.strictObject({ name: featureName, kind: z.enum(["hour", "weekday"]), of: field }),
@@ -48,7 +60,12 @@ const feature = z.discriminatedUnion("kind", [
 ]);
 
 const shape = z.strictObject({
-  name: z.string().regex(NAME, "not a line name: lower case letters, digits and -, starting with a letter, 2 to 40 characters"),
+  name: z
+    .string()
+    .regex(
+      NAME,
+      "not a line name: lower case letters, digits and -, starting with a letter, 2 to 40 characters",
+    ),
   title: z.string().min(1).max(200),
   partitions: z.int().min(1).max(1_000),
   streams: z
@@ -90,7 +107,11 @@ const shape = z.strictObject({
     learnFrom: duration,
   }),
   drift: z.strictObject({ falseAlarmEvery: z.int().min(1_000), tolerance: z.number().min(0).max(1) }),
-  gates: z.strictObject({ heldOut: z.number().min(0.05).max(0.5), minGain: z.number(), parity: z.number().positive() }),
+  gates: z.strictObject({
+    heldOut: z.number().min(0.05).max(0.5),
+    minGain: z.number(),
+    parity: z.number().positive(),
+  }),
   limits: z.strictObject({ eventBytesMax: z.int().min(100).max(4_000_000), aheadMax: duration }),
 });
 
@@ -100,7 +121,9 @@ const shape = z.strictObject({
  */
 export function checkLine(
   value: unknown,
-): { readonly ok: true; readonly line: LineDefinition } | { readonly ok: false; readonly issues: readonly LineIssue[] } {
+):
+  | { readonly ok: true; readonly line: LineDefinition }
+  | { readonly ok: false; readonly issues: readonly LineIssue[] } {
   const parsed = shape.safeParse(value);
   if (!parsed.success) return { ok: false, issues: parsed.error.issues.map(toIssue) };
   const line = parsed.data as LineDefinition;
@@ -117,7 +140,11 @@ function toIssue(issue: z.core.$ZodIssue): LineIssue {
   const path = pathText(issue.path);
   const [problem, remedy] = issue.message.split(": ", 2) as [string, string | undefined];
   if (issue.code === "unrecognized_keys") {
-    return { path, problem: `unknown ${issue.keys.map((key) => `"${key}"`).join(", ")}`, remedy: "Remove it or correct the spelling." };
+    return {
+      path,
+      problem: `unknown ${issue.keys.map((key) => `"${key}"`).join(", ")}`,
+      remedy: "Remove it or correct the spelling.",
+    };
   }
   return {
     path,
@@ -127,10 +154,17 @@ function toIssue(issue: z.core.$ZodIssue): LineIssue {
 }
 
 function pathText(path: readonly PropertyKey[]): string {
-  return path.reduce<string>(
-    (text, part) => (typeof part === "number" ? `${text}[${part}]` : text === "" ? String(part) : `${text}.${String(part)}`),
-    "",
-  ) || "(the whole definition)";
+  return (
+    path.reduce<string>(
+      (text, part) =>
+        typeof part === "number"
+          ? `${text}[${part}]`
+          : text === ""
+            ? String(part)
+            : `${text}.${String(part)}`,
+      "",
+    ) || "(the whole definition)"
+  );
 }
 
 const NUMERIC = ["number", "integer"];
@@ -138,7 +172,8 @@ const NUMERIC = ["number", "integer"];
 function references(line: LineDefinition): LineIssue[] {
   const issues: LineIssue[] = [];
   const streams = Object.keys(line.streams);
-  const say = (path: string, problem: string, remedy: string): void => void issues.push({ path, problem, remedy });
+  const say = (path: string, problem: string, remedy: string): void =>
+    void issues.push({ path, problem, remedy });
 
   const hasStream = (path: string, name: string): boolean => {
     if (Object.hasOwn(line.streams, name)) return true;
@@ -149,7 +184,10 @@ function references(line: LineDefinition): LineIssue[] {
     const fields = line.streams[stream]?.fields ?? {};
     const found = Object.hasOwn(fields, name) ? fields[name] : undefined;
     const fit = Object.entries(fields).filter(([, f]) => types === undefined || types.includes(f.type));
-    const remedy = fit.length > 0 ? `Use one of: ${fit.map(([n]) => n).join(", ")}.` : `Declare one in streams.${stream}.fields.`;
+    const remedy =
+      fit.length > 0
+        ? `Use one of: ${fit.map(([n]) => n).join(", ")}.`
+        : `Declare one in streams.${stream}.fields.`;
     if (found === undefined) say(path, `stream "${stream}" has no field "${name}"`, remedy);
     else if (types !== undefined && !types.includes(found.type)) {
       say(path, `field "${name}" is ${found.type}, not ${types.join(" or ")}`, remedy);
@@ -157,7 +195,11 @@ function references(line: LineDefinition): LineIssue[] {
   };
   const isRequired = (path: string, stream: string, name: string): void => {
     if (line.streams[stream]?.fields[name]?.optional === true) {
-      say(path, `field "${name}" is optional`, "Only a required field can be an id, a time, a key or a match.");
+      say(
+        path,
+        `field "${name}" is optional`,
+        "Only a required field can be an id, a time, a key or a match.",
+      );
     }
   };
 
@@ -165,9 +207,17 @@ function references(line: LineDefinition): LineIssue[] {
   for (const [name, stream] of Object.entries(line.streams)) {
     const at = `streams.${name}`;
     const other = topics.get(stream.topic);
-    if (other !== undefined) say(`${at}.topic`, `topic "${stream.topic}" is already the topic of stream "${other}"`, "Give each stream its own topic.");
+    if (other !== undefined)
+      say(
+        `${at}.topic`,
+        `topic "${stream.topic}" is already the topic of stream "${other}"`,
+        "Give each stream its own topic.",
+      );
     topics.set(stream.topic, name);
-    if (stream.topic.startsWith(`${line.name}.`) && RESERVED.includes(stream.topic.slice(line.name.length + 1))) {
+    if (
+      stream.topic.startsWith(`${line.name}.`) &&
+      RESERVED.includes(stream.topic.slice(line.name.length + 1))
+    ) {
       say(`${at}.topic`, `topic "${stream.topic}" is one that Millrace writes`, "Choose another topic name.");
     }
     hasField(`${at}.id`, name, stream.id, ["text", "category", "integer"]);
@@ -191,19 +241,30 @@ function references(line: LineDefinition): LineIssue[] {
   const names = new Set<string>();
   line.features.forEach((feature, i) => {
     const at = `features[${i}]`;
-    if (names.has(feature.name)) say(`${at}.name`, `feature "${feature.name}" is declared twice`, "Rename one of them.");
+    if (names.has(feature.name))
+      say(`${at}.name`, `feature "${feature.name}" is declared twice`, "Rename one of them.");
     names.add(feature.name);
-    if (feature.kind === "field") return hasField(`${at}.field`, line.predict.on, feature.field, [...NUMERIC, "boolean"]);
+    if (feature.kind === "field")
+      return hasField(`${at}.field`, line.predict.on, feature.field, [...NUMERIC, "boolean"]);
     if (feature.kind !== "window") return hasField(`${at}.of`, line.predict.on, feature.of, ["time"]);
     if (!hasStream(`${at}.from`, feature.from)) return;
     if (feature.aggregate === "mean" || feature.aggregate === "sum") {
-      if (feature.of === undefined) say(`${at}.of`, `${feature.aggregate} of what is missing`, `Name a number field of stream "${feature.from}".`);
+      if (feature.of === undefined)
+        say(
+          `${at}.of`,
+          `${feature.aggregate} of what is missing`,
+          `Name a number field of stream "${feature.from}".`,
+        );
       else hasField(`${at}.of`, feature.from, feature.of, NUMERIC);
     } else if (feature.of !== undefined) {
       say(`${at}.of`, `${feature.aggregate} takes no field`, "Remove it.");
     }
     if (feature.aggregate === "share" && feature.from !== line.label.from) {
-      say(`${at}.from`, "share is the share of positive labels", `Use the label's stream "${line.label.from}".`);
+      say(
+        `${at}.from`,
+        "share is the share of positive labels",
+        `Use the label's stream "${line.label.from}".`,
+      );
     }
     feature.by.forEach((by, j) => {
       hasField(`${at}.by[${j}]`, feature.from, by);
@@ -224,7 +285,11 @@ function references(line: LineDefinition): LineIssue[] {
   if (line.partitions > 1) {
     const keys = Object.values(line.streams).map((stream) => stream.key.join(","));
     if (new Set(keys).size > 1) {
-      say("streams", "streams are keyed by different fields, so an event and its label can lie in different partitions", "Give all streams the same key, or set partitions to 1.");
+      say(
+        "streams",
+        "streams are keyed by different fields, so an event and its label can lie in different partitions",
+        "Give all streams the same key, or set partitions to 1.",
+      );
     }
   }
   return issues;

@@ -2,8 +2,8 @@ import type {
   DriftPolicy,
   FieldDefinition,
   Gates,
-  LineDefinition,
   Limits,
+  LineDefinition,
   RecipeChoice,
   RetrainPolicy,
   StreamDefinition,
@@ -43,7 +43,10 @@ type LabelInput<S extends Streams> = {
     readonly name: string;
     readonly from: K;
     readonly match: Name<S[K]["fields"]>;
-    readonly positive: { readonly field: NameOf<S[K]["fields"], "number" | "integer">; readonly above: number };
+    readonly positive: {
+      readonly field: NameOf<S[K]["fields"], "number" | "integer">;
+      readonly above: number;
+    };
     readonly waitFor: Duration;
   };
 }[Name<S>];
@@ -70,7 +73,9 @@ const GATES: Gates = { heldOut: 0.25, minGain: 0.001, parity: 1e-4 };
 const LIMITS: Limits = { eventBytesMax: 1_000_000, aheadMax: "1h" };
 
 /** Completes an author's line with the defaults. Does not check it: `checkLine` does. */
-export function defineLine<const S extends Streams, const P extends Name<S>>(input: LineInput<S, P>): LineDefinition {
+export function defineLine<const S extends Streams, const P extends Name<S>>(
+  input: LineInput<S, P>,
+): LineDefinition {
   return {
     ...input,
     partitions: input.partitions ?? 1,

@@ -39,7 +39,8 @@ function describe(shape: z.ZodRawShape, name: string): string {
   return found?.description ?? "see the service's README";
 }
 
-const port = (text: string): z.ZodType<number> => z.coerce.number<number>().int().min(0).max(65_535).describe(text);
+const port = (text: string): z.ZodType<number> =>
+  z.coerce.number<number>().int().min(0).max(65_535).describe(text);
 
 /** Settings that every service has. Spread into the service's own shape. */
 export const COMMON_SETTINGS: {
@@ -64,7 +65,10 @@ export const COMMON_SETTINGS: {
   MILLRACE_KAFKA_USERNAME: z.string().optional().describe("SASL/PLAIN user, where the brokers ask for one"),
   MILLRACE_KAFKA_PASSWORD: z.string().optional().describe("SASL/PLAIN password"),
   MILLRACE_REGISTRY_URL: z.string().default("127.0.0.1:9101").describe("host:port of the registry's gRPC"),
-  MILLRACE_TOKEN: z.string().min(16, "a token has at least 16 characters").describe("the bearer token between services"),
+  MILLRACE_TOKEN: z
+    .string()
+    .min(16, "a token has at least 16 characters")
+    .describe("the bearer token between services"),
   MILLRACE_NATS_URL: z.string().describe("host:port of NATS"),
   MILLRACE_NATS_TOKEN: z.string().optional().describe("NATS token"),
   MILLRACE_S3_URL: z.string().describe("URL of the S3 store, for example http://127.0.0.1:9000"),

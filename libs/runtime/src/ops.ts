@@ -27,7 +27,9 @@ export async function startOpsServer(
       case "/livez":
         return answer(200, "text/plain", "live\n");
       case "/readyz":
-        return probes.ready() ? answer(200, "text/plain", "ready\n") : answer(503, "text/plain", "not ready\n");
+        return probes.ready()
+          ? answer(200, "text/plain", "ready\n")
+          : answer(503, "text/plain", "not ready\n");
       case "/status":
         return answer(200, "application/json", JSON.stringify(probes.status()));
       case "/metrics":

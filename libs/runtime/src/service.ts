@@ -64,7 +64,9 @@ export async function runService<C extends CommonConfig>(
       enter(code === 0 ? "draining" : "failed");
       const force = setTimeout(() => process.exit(code === 0 ? 1 : code), STOP_DEADLINE_MS + 2_000);
       force.unref();
-      await service.stop(STOP_DEADLINE_MS).catch((error: unknown) => log.error({ err: error }, "stop failed"));
+      await service
+        .stop(STOP_DEADLINE_MS)
+        .catch((error: unknown) => log.error({ err: error }, "stop failed"));
       abort.abort();
       await ops?.stop();
       await telemetry.stop().catch((error: unknown) => log.warn({ err: error }, "telemetry was not flushed"));

@@ -33,7 +33,10 @@ export function startTelemetry(service: string, otlpEndpoint: string | undefined
   const prometheus = new PrometheusExporter({ preventServerStart: true });
   const sdk = new NodeSDK({
     autoDetectResources: false,
-    resource: resourceFromAttributes({ "service.name": `millrace-${service}`, "service.namespace": "millrace" }),
+    resource: resourceFromAttributes({
+      "service.name": `millrace-${service}`,
+      "service.namespace": "millrace",
+    }),
     metricReaders: [prometheus],
     spanProcessors: [],
     instrumentations: [],
@@ -59,7 +62,11 @@ export function meter(): Meter {
  */
 export async function withSpan<T>(
   name: string,
-  options: { readonly traceparent?: string | undefined; readonly kind?: SpanKind; readonly attributes?: Attributes },
+  options: {
+    readonly traceparent?: string | undefined;
+    readonly kind?: SpanKind;
+    readonly attributes?: Attributes;
+  },
   work: (span: Span) => Promise<T>,
 ): Promise<T> {
   const parent =
@@ -68,7 +75,11 @@ export async function withSpan<T>(
       : propagation.extract(context.active(), { traceparent: options.traceparent });
   const span = trace
     .getTracer("millrace")
-    .startSpan(name, { kind: options.kind ?? SpanKind.INTERNAL, attributes: options.attributes ?? {} }, parent);
+    .startSpan(
+      name,
+      { kind: options.kind ?? SpanKind.INTERNAL, attributes: options.attributes ?? {} },
+      parent,
+    );
   return context.with(trace.setSpan(parent, span), async () => {
     try {
       return await work(span);

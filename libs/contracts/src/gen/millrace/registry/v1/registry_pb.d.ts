@@ -186,6 +186,13 @@ export declare type Block = Message<"millrace.registry.v1.Block"> & {
    * @generated from field: int64 max_known_at_ms = 11;
    */
   maxKnownAtMs: bigint;
+
+  /**
+   * Source positions seen up to next_offset (JSON), with which the archiver goes on after a restart.
+   *
+   * @generated from field: string seen_json = 12;
+   */
+  seenJson: string;
 };
 
 /**

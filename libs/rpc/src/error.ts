@@ -1,0 +1,46 @@
+import { status } from "@grpc/grpc-js";
+
+/** The status codes that this mesh uses, by name. */
+export const CODES: Readonly<Record<CodeName, status>> = {
+  invalidArgument: status.INVALID_ARGUMENT,
+  notFound: status.NOT_FOUND,
+  failedPrecondition: status.FAILED_PRECONDITION,
+  aborted: status.ABORTED,
+  outOfRange: status.OUT_OF_RANGE,
+  unavailable: status.UNAVAILABLE,
+  unauthenticated: status.UNAUTHENTICATED,
+  resourceExhausted: status.RESOURCE_EXHAUSTED,
+  deadlineExceeded: status.DEADLINE_EXCEEDED,
+  unimplemented: status.UNIMPLEMENTED,
+  internal: status.INTERNAL,
+};
+export type CodeName =
+  | "invalidArgument"
+  | "notFound"
+  | "failedPrecondition"
+  | "aborted"
+  | "outOfRange"
+  | "unavailable"
+  | "unauthenticated"
+  | "resourceExhausted"
+  | "deadlineExceeded"
+  | "unimplemented"
+  | "internal";
+/** An error with a gRPC status. Thrown by handlers, it reaches the caller as it is; thrown by clients, it came from there. */
+export class RpcError extends Error {
+  readonly code: CodeName;
+  constructor(code: CodeName, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "RpcError";
+    this.code = code;
+  }
+}
+
+/** Reads the status of an error that grpc-js gave to a client. */
+export function fromGrpcError(
+  method: string,
+  error: { readonly code?: number; readonly details?: string; readonly message: string },
+): RpcError {
+  const name = (Object.keys(CODES) as CodeName[]).find((key) => CODES[key] === error.code) ?? "internal";
+  return new RpcError(name, `${method}: ${error.details ?? error.message}`, { cause: error });
+}
