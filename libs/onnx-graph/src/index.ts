@@ -1,0 +1,14 @@
+/**
+ * ONNX models as bytes, without any ONNX library. `graph.ts` writes a model, `models.ts` the models that are
+ * formulas, `trees.ts` tree ensembles, `lightgbm.ts` reads LightGBM's text form, `inspect.ts` checks a stranger's
+ * model before anything runs it.
+ *
+ * Every model here keeps one contract: input `features` FP32 [rows, features], NaN where a value is unknown;
+ * output `score` FP32 [rows], the probability of the positive label.
+ */
+
+export type { ModelDescription } from "./graph.ts";
+export * from "./inspect.ts";
+export * from "./lightgbm.ts";
+export * from "./models.ts";
+export * from "./trees.ts";

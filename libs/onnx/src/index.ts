@@ -1,0 +1,2 @@
+/** Runs ONNX models with onnxruntime on the CPU. */
+export * from "./model.ts";
