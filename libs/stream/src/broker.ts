@@ -68,8 +68,8 @@ export interface Consumption {
 
 export interface Producer {
   /**
-   * Writes records in order per partition and resolves when all are acknowledged by all replicas. Calls must not
-   * overlap. A retry inside may write records twice in a row, never out of order. Rejects when the broker refuses
+   * Writes records in order per partition and resolves when all are acknowledged by all replicas. Calls that write
+   * the same partition must not overlap. A retry inside may write records twice in a row, never out of order. Rejects when the broker refuses
    * a record (`RecordTooLargeError`) or stays away for longer than the client's patience.
    */
   send(records: readonly OutputRecord[]): Promise<void>;

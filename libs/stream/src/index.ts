@@ -1,6 +1,7 @@
 /**
  * Stream: how a step reads partitions, keeps state and writes records, with an exactly-once effect at
- * at-least-once speed. `broker.ts` the port to Kafka; `step.ts` the engine; `checkpoint.ts` state on disk;
+ * at-least-once speed. `broker.ts` the port to Kafka; `step.ts` what a step is; `start-step.ts` the
+ * engine that runs it; `task-runner.ts` one partition of it; `checkpoint.ts` state on disk;
  * `seen.ts` drops what was written again after a crash; `merge.ts` one order over several topics.
  *
  * Invariants
@@ -17,4 +18,5 @@ export * from "./broker.ts";
 export * from "./checkpoint.ts";
 export * from "./merge.ts";
 export * from "./seen.ts";
+export * from "./start-step.ts";
 export * from "./step.ts";

@@ -53,5 +53,3 @@ export interface RunningStep {
   /** Finishes the batch in hand, saves a checkpoint of every task, leaves the group. */
   stop(): Promise<void>;
 }
-
-export type StartStep = (definition: StepDefinition, ports: StepPorts) => Promise<RunningStep>;

@@ -1,0 +1,4 @@
+/** Testkit: fakes that pass the same contract suites as the real adapters, and what tests share. Never shipped. */
+
+export * from "./memory-broker.ts";
+export * from "./memory-checkpoints.ts";
