@@ -2,3 +2,4 @@
 
 export * from "./memory-broker.ts";
 export * from "./memory-checkpoints.ts";
+export * from "./objects.ts";
