@@ -109,4 +109,30 @@ describe("step", () => {
     expect(values(broker, "middle").length).toBeGreaterThan(50);
     expect(values(broker, "out").at(-1)).toBe((50 * 51) / 2);
   });
+
+  it("lets go of a task that waits, and reads its records again", async () => {
+    const broker = await createBroker("in", "out");
+    const checkpoints = memoryCheckpoints();
+    write(broker, "in", [1, 2, 3]);
+    let waiting = 0;
+    const patient: StepDefinition = {
+      ...sums("s", "in", "out", checkpoints),
+      createTask: (_partition, _snapshot, stopping) => ({
+        process: (_records, _emit) =>
+          new Promise((_resolve, reject) => {
+            waiting++;
+            stopping.addEventListener("abort", () => reject(stopping.reason));
+          }),
+        snapshot: () => expect.unreachable(),
+      }),
+    };
+    const first = await start(broker, patient, unexpected);
+    await until(() => waiting === 1);
+    await first.stop();
+    expect(checkpoints.saves).toBe(0);
+    const second = await start(broker, sums("s", "in", "out", checkpoints), unexpected);
+    await until(() => values(broker, "out").length === 3);
+    await second.stop();
+    expect(values(broker, "out")).toEqual([1, 3, 6]);
+  });
 });

@@ -29,8 +29,12 @@ export interface StepDefinition {
   readonly name: string;
   readonly topics: readonly string[];
   readonly checkpoints: CheckpointStore;
-  /** Makes the task of a partition: from its snapshot, or (null) at the beginning. */
-  readonly createTask: (partition: number, snapshot: unknown) => Task;
+  /**
+   * Makes the task of a partition: from its snapshot, or (null) at the beginning. `stopping` aborts when the
+   * partition is to be given up. A task that is waiting for something then throws `stopping.reason`: the records in
+   * its hands are read again by whoever comes next.
+   */
+  readonly createTask: (partition: number, snapshot: unknown, stopping: AbortSignal) => Task;
   /** Least time between two checkpoints. */
   readonly checkpointEveryMs: number;
   /** Most records given to `process` at once. */

@@ -39,7 +39,7 @@ export class TaskRunner {
     this.#definition = definition;
     this.#ports = ports;
     this.#producer = producer;
-    this.#task = definition.createTask(partition, checkpoint?.state ?? null);
+    this.#task = definition.createTask(partition, checkpoint?.state ?? null, this.#stop.signal);
     this.#seen = new Seen(checkpoint?.seen);
     this.#offsets = new Map(topics.map((topic) => [topic, checkpoint?.offsets[topic] ?? 0]));
     this.#merge = new Merge(this.#offsets);
@@ -98,6 +98,8 @@ export class TaskRunner {
     try {
       await this.#loop();
     } catch (error) {
+      // A task that stopped waiting has changed its state in part: nothing is saved, the gap is replayed (S2).
+      if (this.#stop.signal.aborted && error === this.#stop.signal.reason) return;
       this.#ports.fail(error);
     }
   }
@@ -113,7 +115,10 @@ export class TaskRunner {
       const taken = this.#merge.take(this.#definition.recordsMax ?? 2_000, clock.now());
       if (taken.length > 0) {
         for (const resolve of this.#room.splice(0)) resolve();
-        const outputs = await this.#process(taken);
+        const outputs = await this.#process(taken).catch(async (error: unknown) => {
+          await Promise.allSettled([sending, saving]);
+          throw error;
+        });
         await sending;
         sending = this.#producer.send(outputs);
         sending.catch(() => {}); // awaited before the next send, or below
