@@ -86,7 +86,7 @@ describe("step", () => {
     const downstream = await start(
       broker,
       sums("d", "middle", "out", memoryCheckpoints()),
-      expect.unreachable,
+      unexpected,
     );
     let crashes = 0;
     let step: RunningStep | undefined;
@@ -123,7 +123,7 @@ describe("step", () => {
             waiting++;
             stopping.addEventListener("abort", () => reject(stopping.reason));
           }),
-        snapshot: () => expect.unreachable(),
+        snapshot: () => unexpected(),
       }),
     };
     const first = await start(broker, patient, unexpected);
