@@ -1,0 +1,155 @@
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { arch, platform } from "node:os";
+import { join } from "node:path";
+import { type CacheEntry, type CacheOptions, ensureEntry } from "./cache.ts";
+import { runCommand } from "./command.ts";
+import { cacheFolder, PACKAGE } from "./config.ts";
+import { rehearseKafka } from "./kafka.ts";
+import { ensurePorts } from "./ports.ts";
+import { ensureSecrets } from "./secrets.ts";
+
+const HERE = `${platform()}-${arch()}`;
+
+const GO_FLAGS = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"];
+
+/** One Go program from the pinned go.mod and go.sum in the folder of its name. */
+function goProgram(name: string, path: string): CacheEntry {
+  const source = join(PACKAGE, name);
+  return {
+    name,
+    how: "go build",
+    inputs: async () => [
+      HERE,
+      path,
+      ...GO_FLAGS,
+      await readFile(join(source, "go.mod"), "utf8"),
+      await readFile(join(source, "go.sum"), "utf8"),
+    ],
+    build: async (folder) => {
+      await runCommand("go", ["build", ...GO_FLAGS, "-o", join(folder, name), path], {
+        cwd: source,
+        env: { ...process.env, CGO_ENABLED: "0" },
+      });
+    },
+  };
+}
+
+const NATS = goProgram("nats", "github.com/nats-io/nats-server/v2");
+const MINIO = goProgram("minio", "github.com/minio/minio");
+const VERSITYGW = goProgram("versitygw", "github.com/versity/versitygw/cmd/versitygw");
+
+const KAFKA: CacheEntry = {
+  name: "kafka",
+  how: "Maven",
+  inputs: async () => [
+    await runCommand("java", ["-version"]),
+    await readFile(join(PACKAGE, "kafka/pom.xml"), "utf8"),
+    await readFile(join(PACKAGE, "kafka/jars.sha256"), "utf8"),
+    await readFile(join(PACKAGE, "kafka/log4j2.properties"), "utf8"),
+  ],
+  build: async (folder) => {
+    const libs = join(folder, "libs");
+    await runCommand("mvn", [
+      "--batch-mode",
+      "--quiet",
+      "--no-transfer-progress",
+      "--strict-checksums",
+      `--file=${join(PACKAGE, "kafka/pom.xml")}`,
+      "dependency:copy-dependencies",
+      "-DincludeScope=runtime",
+      `-DoutputDirectory=${libs}`,
+    ]);
+    await checkDigests(libs, await readFile(join(PACKAGE, "kafka/jars.sha256"), "utf8"));
+    await copyFile(join(PACKAGE, "kafka/log4j2.properties"), join(folder, "log4j2.properties"));
+    const home = join(folder, "rehearsal");
+    const { kafka, kafkaController } = await ensurePorts(home, "random");
+    const { kafkaUsername, kafkaPassword } = await ensureSecrets(home);
+    await rehearseKafka(folder, {
+      home,
+      port: kafka,
+      controllerPort: kafkaController,
+      username: kafkaUsername,
+      password: kafkaPassword,
+    });
+    await rm(home, { recursive: true });
+  },
+};
+
+const LIBRARY = platform() === "darwin" ? "lib_lightgbm.dylib" : "lib_lightgbm.so";
+
+const LIGHTGBM: CacheEntry = {
+  name: "lightgbm",
+  how: "pip download",
+  inputs: async () => [HERE, await readFile(join(PACKAGE, "lightgbm/requirements.txt"), "utf8")],
+  build: async (folder) => {
+    const wheel = join(folder, "wheel");
+    await mkdir(wheel);
+    const pip = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"];
+    await runCommand("python3", [
+      ...pip,
+      `--dest=${wheel}`,
+      `--requirement=${join(PACKAGE, "lightgbm/requirements.txt")}`,
+    ]);
+    const [file] = await readdir(wheel);
+    if (file === undefined) throw new Error("pip download lightgbm left no wheel");
+    await runCommand("python3", ["-m", "zipfile", "--extract", join(wheel, file), wheel]);
+    await rename(join(wheel, "lightgbm/lib", LIBRARY), join(folder, LIBRARY));
+    await rm(wheel, { recursive: true });
+  },
+};
+
+type Options = Partial<CacheOptions>;
+
+const ensure = (entry: CacheEntry, options: Options): Promise<string> =>
+  ensureEntry(entry, { cache: cacheFolder(), ...options });
+
+/** The folder of the Kafka broker, for `kafkaProcess`. Needs Maven, Java and the network once, about 20 s. */
+export const ensureKafka: (options?: Options) => Promise<string> = (options = {}) => ensure(KAFKA, options);
+
+/** The path of the nats-server program. Needs Go and the network once, about 40 s. */
+export const ensureNats: (options?: Options) => Promise<string> = async (options = {}) =>
+  join(await ensure(NATS, options), "nats");
+
+/** The path of the minio program. Needs Go and the network once, about 190 s. */
+export const ensureMinio: (options?: Options) => Promise<string> = async (options = {}) =>
+  join(await ensure(MINIO, options), "minio");
+
+/** The path of the versitygw program, the second S3 server of the tests. Needs Go and the network once. */
+export const ensureVersitygw: (options?: Options) => Promise<string> = async (options = {}) =>
+  join(await ensure(VERSITYGW, options), "versitygw");
+
+/** The path of LightGBM's shared library for this platform. Needs python3 with pip and the network once. */
+export const ensureLightgbm: (options?: Options) => Promise<string> = async (options = {}) =>
+  join(await ensure(LIGHTGBM, options), LIBRARY);
+
+/** Everything that `npm start` needs, two builds at a time. What is there already costs nothing. */
+export async function ensureAll(options: Options = {}): Promise<void> {
+  const waiting = [ensureMinio, ensureNats, ensureKafka, ensureLightgbm];
+  const work = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next(options);
+  };
+  await Promise.all([work(), work()]);
+}
+
+/** Compares a folder's files with lines of `sha256sum`; both sides must name the same files. */
+async function checkDigests(folder: string, sums: string): Promise<void> {
+  const expected = new Map(
+    sums
+      .trim()
+      .split("\n")
+      .map((line) => line.split(/\s+/))
+      .map(([digest, file]) => [file, digest]),
+  );
+  const files = await readdir(folder);
+  for (const file of files) {
+    const digest = createHash("sha256")
+      .update(await readFile(join(folder, file)))
+      .digest("hex");
+    if (expected.get(file) !== digest) {
+      throw new Error(`${file} is not the file that kafka/jars.sha256 names: SHA-256 ${digest}`);
+    }
+  }
+  const missing = [...expected.keys()].filter((file) => file !== undefined && !files.includes(file));
+  if (missing.length > 0) throw new Error(`Maven did not deliver ${missing.join(", ")}`);
+}
