@@ -1,9 +1,6 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { onnx } from "@millrace/contracts";
-
-/** The one input and the one output of every model. Equal to MODEL_INPUT and MODEL_OUTPUT of the line language. */
-export const INPUT = "features";
-export const OUTPUT = "score";
+import { MODEL_INPUT, MODEL_OUTPUT } from "@millrace/lines";
 
 /** Keys of the model's metadata. */
 export const METADATA = {
@@ -90,9 +87,12 @@ export function modelBytes(description: ModelDescription, nodes: Node[], initial
         node: nodes,
         initializer,
         input: [
-          { name: INPUT, type: floats([rows, { value: { case: "dimValue", value: BigInt(features) } }]) },
+          {
+            name: MODEL_INPUT,
+            type: floats([rows, { value: { case: "dimValue", value: BigInt(features) } }]),
+          },
         ],
-        output: [{ name: OUTPUT, type: floats([rows]) }],
+        output: [{ name: MODEL_OUTPUT, type: floats([rows]) }],
       },
     }),
   );

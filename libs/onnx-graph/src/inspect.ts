@@ -1,6 +1,7 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { onnx } from "@millrace/contracts";
-import { INPUT, METADATA, OUTPUT } from "./graph.ts";
+import { MODEL_INPUT, MODEL_OUTPUT } from "@millrace/lines";
+import { METADATA } from "./graph.ts";
 
 /** What `inspectModel` allows at most. */
 export const MODEL_LIMITS: Readonly<Record<"bytes" | "nodes" | "initializers" | "features", number>> = {
@@ -121,23 +122,23 @@ function refusalOfNode(node: onnx.NodeProto): string | null {
 function refusalOfSignature(graph: onnx.GraphProto): string | null {
   const [input, secondInput] = graph.input;
   const [output, secondOutput] = graph.output;
-  if (input?.name !== INPUT || secondInput !== undefined) {
-    return `the model's inputs are (${graph.input.map((value) => value.name).join(", ")}), not the one input "${INPUT}"`;
+  if (input?.name !== MODEL_INPUT || secondInput !== undefined) {
+    return `the model's inputs are (${graph.input.map((value) => value.name).join(", ")}), not the one input "${MODEL_INPUT}"`;
   }
-  if (output?.name !== OUTPUT || secondOutput !== undefined) {
-    return `the model's outputs are (${graph.output.map((value) => value.name).join(", ")}), not the one output "${OUTPUT}"`;
+  if (output?.name !== MODEL_OUTPUT || secondOutput !== undefined) {
+    return `the model's outputs are (${graph.output.map((value) => value.name).join(", ")}), not the one output "${MODEL_OUTPUT}"`;
   }
-  if (graph.initializer.some((tensor) => tensor.name === INPUT))
-    return `input "${INPUT}" has a default value`;
+  if (graph.initializer.some((tensor) => tensor.name === MODEL_INPUT))
+    return `input "${MODEL_INPUT}" has a default value`;
   const shape = dimensions(input);
   const width = shape?.[1];
   if (shape?.length !== 2 || shape[0] !== null || typeof width !== "number" || width < 1) {
-    return `input "${INPUT}" is not FP32 [rows, features] with free rows and a fixed number of features`;
+    return `input "${MODEL_INPUT}" is not FP32 [rows, features] with free rows and a fixed number of features`;
   }
   if (width > MODEL_LIMITS.features) return `the model has more than ${MODEL_LIMITS.features} features`;
   const answer = dimensions(output);
   if (answer?.length !== 1 || answer[0] !== null)
-    return `output "${OUTPUT}" is not FP32 [rows] with free rows`;
+    return `output "${MODEL_OUTPUT}" is not FP32 [rows] with free rows`;
   return null;
 }
 

@@ -1,13 +1,5 @@
-import {
-  attribute,
-  floatTensor,
-  INPUT,
-  int64Tensor,
-  type ModelDescription,
-  modelBytes,
-  node,
-  OUTPUT,
-} from "./graph.ts";
+import { MODEL_INPUT, MODEL_OUTPUT } from "@millrace/lines";
+import { attribute, floatTensor, int64Tensor, type ModelDescription, modelBytes, node } from "./graph.ts";
 
 /**
  * A model that answers every row with the same score, for example the base rate.
@@ -18,11 +10,11 @@ export function constantModel(description: ModelDescription, score: number): Uin
   return modelBytes(
     description,
     [
-      node("Shape", [INPUT], ["rows"], [attribute.int("start", 0), attribute.int("end", 1)]),
+      node("Shape", [MODEL_INPUT], ["rows"], [attribute.int("start", 0), attribute.int("end", 1)]),
       node(
         "ConstantOfShape",
         ["rows"],
-        [OUTPUT],
+        [MODEL_OUTPUT],
         [attribute.tensor("value", floatTensor("value", [1], [score]))],
       ),
     ],
@@ -72,15 +64,15 @@ export function logisticModel(description: ModelDescription, parameters: Logisti
   return modelBytes(
     description,
     [
-      node("IsNaN", [INPUT], ["unknown"]),
-      node("Where", ["unknown", "fill", INPUT], ["known"]),
+      node("IsNaN", [MODEL_INPUT], ["unknown"]),
+      node("Where", ["unknown", "fill", MODEL_INPUT], ["known"]),
       node("Sub", ["known", "means"], ["centred"]),
       node("Div", ["centred", "scales"], ["scaled"]),
       node("Clip", ["scaled", "lowest", "highest"], ["standardised"]),
       node("MatMul", ["standardised", "weights"], ["weighted"]),
       node("Add", ["weighted", "bias"], ["logit"]),
       node("Sigmoid", ["logit"], ["probability"]),
-      node("Squeeze", ["probability", "column"], [OUTPUT]),
+      node("Squeeze", ["probability", "column"], [MODEL_OUTPUT]),
     ],
     [
       floatTensor("fill", [1, width], fill),

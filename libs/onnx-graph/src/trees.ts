@@ -1,4 +1,5 @@
-import { attribute, INPUT, int64Tensor, type ModelDescription, modelBytes, node, OUTPUT } from "./graph.ts";
+import { MODEL_INPUT, MODEL_OUTPUT } from "@millrace/lines";
+import { attribute, int64Tensor, type ModelDescription, modelBytes, node } from "./graph.ts";
 
 /** One node of a binary tree. A row goes left when its value is at most the threshold. */
 export type TreeNode =
@@ -59,7 +60,7 @@ export function treeEnsembleModel(description: ModelDescription, ensemble: TreeE
     [
       node(
         "TreeEnsembleRegressor",
-        [INPUT],
+        [MODEL_INPUT],
         ["logit"],
         [
           attribute.int("n_targets", 1),
@@ -118,7 +119,7 @@ export function treeEnsembleModel(description: ModelDescription, ensemble: TreeE
         "ai.onnx.ml",
       ),
       node("Sigmoid", ["logit"], ["probability"]),
-      node("Squeeze", ["probability", "column"], [OUTPUT]),
+      node("Squeeze", ["probability", "column"], [MODEL_OUTPUT]),
     ],
     [int64Tensor("column", [1])],
   );

@@ -1,0 +1,2 @@
+/** The catalogue: which candidates a run trains. */
+export * from "./candidates.ts";
