@@ -11,7 +11,7 @@ export interface LineIssue {
 }
 
 const NAME = /^[a-z][a-z0-9-]{1,39}$/;
-const FIELD = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
+const FIELD = /^(?!__proto__$)[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 const TOPIC = /^[A-Za-z0-9._-]{1,200}$/;
 
 const duration = z
