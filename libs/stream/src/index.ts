@@ -2,7 +2,8 @@
  * Stream: how a step reads partitions, keeps state and writes records, with an exactly-once effect at
  * at-least-once speed. `broker.ts` the port to Kafka; `step.ts` what a step is; `start-step.ts` the
  * engine that runs it; `task-runner.ts` one partition of it; `checkpoint.ts` state on disk;
- * `seen.ts` drops what was written again after a crash; `merge.ts` one order over several topics.
+ * `seen.ts` drops what was written again after a crash; `follow-lines.ts` one
+ * set of steps per applied line; `merge.ts` one order over several topics.
  *
  * Invariants
  * S1 A checkpoint holds state, input offsets and seen positions of one moment, and is saved only after every
@@ -16,7 +17,9 @@
 
 export * from "./broker.ts";
 export * from "./checkpoint.ts";
+export * from "./follow-lines.ts";
 export * from "./merge.ts";
+export * from "./partition.ts";
 export * from "./seen.ts";
 export * from "./start-step.ts";
 export * from "./step.ts";

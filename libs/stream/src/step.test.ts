@@ -83,11 +83,7 @@ describe("step", () => {
   it("applies each record once although a crash made the step write records again (S2)", async () => {
     const broker = await createBroker("in", "middle", "out");
     const checkpoints = memoryCheckpoints();
-    const downstream = await start(
-      broker,
-      sums("d", "middle", "out", memoryCheckpoints()),
-      unexpected,
-    );
+    const downstream = await start(broker, sums("d", "middle", "out", memoryCheckpoints()), unexpected);
     let crashes = 0;
     let step: RunningStep | undefined;
     for (let round = 0; round < 5; round++) {
