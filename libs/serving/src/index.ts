@@ -1,0 +1,19 @@
+/**
+ * Serving: loaded models and how they replace each other without anybody noticing. `model.ts` the port to a model
+ * runtime; `generation.ts` one loaded version, from load to drain, and the handles that keep it alive;
+ * `swap-controller.ts` applies aspired sets, deciding by `planNode` of @millrace/versions; `artifacts.ts` verified
+ * model bytes from a local folder or the object store.
+ *
+ * Invariants
+ * G1 A handle's model can score until the handle is released: a generation is released when nobody holds it.
+ * G2 A generation is released exactly once.
+ * G3 `acquire` never waits, and from the first champion on it never finds none: the old champion answers until the
+ *    new one is loaded and warm, and the change between them is one assignment.
+ * G4 The newest aspired set wins: what is loaded for an older one is dropped when it arrives.
+ * G5 A version that cannot be loaded changes nothing for those that serve; it is tried again, with a pause.
+ */
+
+export * from "./artifacts.ts";
+export * from "./generation.ts";
+export * from "./model.ts";
+export * from "./swap-controller.ts";
