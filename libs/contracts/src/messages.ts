@@ -22,6 +22,9 @@ export interface FeatureVector {
   readonly features: string;
 }
 
+/** Version 1 of every line is its baseline: it answers with a constant until the first model is trained. */
+export const BASELINE_VERSION = 1;
+
 /** `LINE.predictions`: the champion's answer and, for comparison, those of the shadows. */
 export interface Prediction {
   readonly id: string;
@@ -110,6 +113,17 @@ export interface Quality {
   readonly brier: number;
   readonly averagePrecision: number;
   readonly auc: number;
+}
+
+/** Live quality on matured labels: of what served, of the first model never retrained, and of knowing nothing. */
+export interface LiveQuality {
+  readonly rows: number;
+  readonly positives: number;
+  readonly serving: Quality;
+  /** null until a first model is trained. */
+  readonly first: Quality | null;
+  /** Of answering with the share of positives always: its average precision is that share, its AUC 0.5. */
+  readonly baseRate: { readonly averagePrecision: number };
 }
 
 /** The judge's verdict on a candidate; stored as evidence with the version. */

@@ -15,11 +15,13 @@ export interface TopicSpec {
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Producers' topics and the rejected topic carry records of up to this size; larger ones the broker refuses. */
+/** Producers' topics carry records of up to this size; larger ones the broker refuses. */
 export const INTAKE_RECORD_BYTES_MAX: number = 4 * 1024 * 1024;
+/** A rejected record is the producer's own, and headers that say why. */
+const REJECTED_RECORD_BYTES_MAX = INTAKE_RECORD_BYTES_MAX + 1024 * 1024;
 
 const retention = (days: number): Record<string, string> => ({ "retention.ms": String(days * DAY_MS) });
-const large = { "max.message.bytes": String(INTAKE_RECORD_BYTES_MAX) };
+const upTo = (bytes: number): Record<string, string> => ({ "max.message.bytes": String(bytes) });
 
 export const LINE_TOPIC_KINDS = [
   "events",
@@ -36,13 +38,13 @@ const LINE_TOPICS: Record<LineTopicKind, Omit<TopicSpec, "name">> = {
     key: "as produced",
     owner: "ingest/accept",
     readers: ["ingest/archive", "feature/compute"],
-    config: retention(7),
+    config: { ...retention(7), ...upTo(INTAKE_RECORD_BYTES_MAX) },
   },
   rejected: {
     key: "as produced",
     owner: "ingest/accept",
     readers: ["millrace rejected"],
-    config: { ...retention(30), ...large },
+    config: { ...retention(30), ...upTo(REJECTED_RECORD_BYTES_MAX) },
   },
   features: {
     key: "event id",
@@ -82,7 +84,7 @@ export function sourceTopic(name: string): TopicSpec {
     key: "the stream's key fields",
     owner: "producers",
     readers: ["ingest/accept"],
-    config: { ...retention(7), ...large },
+    config: { ...retention(7), ...upTo(INTAKE_RECORD_BYTES_MAX) },
   };
 }
 

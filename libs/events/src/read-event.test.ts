@@ -243,6 +243,7 @@ const REFUSED: readonly (readonly [ReasonCode, string, IncomingRecord])[] = [
   ["empty-value", "binary CloudEvent without data", record(null, binary)],
   ["too-large", "3,000 bytes", record({ ...good, note: "x".repeat(3_000) })],
   ["key-too-large", "a key of 5,000 bytes", { ...record(good), key: new Uint8Array(5_000) }],
+  ["headers-too-large", "70,000 bytes", record(good, { note: new Uint8Array(70_000) })],
   ["not-utf8", "Latin-1", record(bytes(0x7b, 0x22, 0xe9, 0x22, 0x7d))],
   ["not-utf8", "a header that is not text", record(good, { ...binary, ce_subject: bytes(0xff) })],
   ["not-json", "cut off", record('{"order":"o-1"')],

@@ -22,8 +22,9 @@ export interface Accepted {
 /** Reads the records of one stream's topic. Never throws, whatever the bytes are. */
 export type EventReader = (record: IncomingRecord) => Accepted | Rejection;
 
-/** Largest key that is passed on, in bytes. */
+/** Largest key, and largest headers together, in bytes. Kafka itself bounds only the whole record. */
 export const KEY_BYTES_MAX = 4_096;
+export const HEADER_BYTES_MAX = 65_536;
 
 /**
  * The reader for the records of a stream's topic: plain JSON objects, and CloudEvents 1.0 in binary and structured
@@ -48,6 +49,13 @@ export function createEventReader(line: LineDefinition, streamName: string): Eve
     }
     if (key !== null && key.length > KEY_BYTES_MAX) {
       return rejection("key-too-large", `the key has ${key.length} bytes, more than ${KEY_BYTES_MAX}`);
+    }
+    const headerBytes = sizeOf(headers);
+    if (headerBytes > HEADER_BYTES_MAX) {
+      return rejection(
+        "headers-too-large",
+        `the headers have ${headerBytes} bytes, more than ${HEADER_BYTES_MAX}`,
+      );
     }
 
     const opened = openEvent(value, headers);
@@ -85,6 +93,12 @@ export function createEventReader(line: LineDefinition, streamName: string): Eve
     }
     return { kind: "accepted", event: { id, stream: streamName, time, data: event } };
   };
+}
+
+function sizeOf(headers: IncomingRecord["headers"]): number {
+  let bytes = 0;
+  for (const name in headers) bytes += name.length + (headers[name]?.length ?? 0);
+  return bytes;
 }
 
 function missing(data: JsonObject, name: string): Rejection {

@@ -9,6 +9,7 @@ export type ReasonCode =
   | "empty-value"
   | "too-large"
   | "key-too-large"
+  | "headers-too-large"
   | "not-utf8"
   | "not-json"
   | "not-an-object"
@@ -51,6 +52,10 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
   "key-too-large": {
     means: "the record's key is larger than any key may be",
     remedy: "use the stream's key fields, joined by |, as the key",
+  },
+  "headers-too-large": {
+    means: "the record's headers are larger than any headers may be",
+    remedy: "send what belongs to the event in its value",
   },
   "not-utf8": {
     means: "bytes that should be text are not UTF-8",

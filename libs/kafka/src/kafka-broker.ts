@@ -99,7 +99,7 @@ function* requests(records: readonly OutputRecord[]): Generator<TopicMessages[]>
   let groups = new Map<string, { topic: string; messages: TopicMessages["messages"] }>();
   let bytes = 0;
   for (const { topic, partition, key, value, headers } of records) {
-    const size = byteLength(key) + byteLength(value) + 200;
+    const size = byteLength(key) + byteLength(value) + headersLength(headers) + 100;
     if (bytes > 0 && bytes + size > SEND_BYTES_MAX) {
       yield [...groups.values()];
       groups = new Map();
@@ -119,7 +119,14 @@ function* requests(records: readonly OutputRecord[]): Generator<TopicMessages[]>
 }
 
 function byteLength(data: Uint8Array | string | null): number {
-  return data === null ? 0 : data.length;
+  if (data === null) return 0;
+  return typeof data === "string" ? Buffer.byteLength(data) : data.length;
+}
+
+function headersLength(headers: OutputRecord["headers"]): number {
+  let bytes = 0;
+  for (const name in headers) bytes += name.length + byteLength(headers[name] ?? null) + 10;
+  return bytes;
 }
 
 function toBuffer(data: Uint8Array | string | null): Buffer | string | null {

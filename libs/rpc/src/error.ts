@@ -1,4 +1,5 @@
 import { status } from "@grpc/grpc-js";
+import { type CodeName, RpcError } from "@millrace/runtime";
 
 /** The status codes that this mesh uses, by name. */
 export const CODES: Readonly<Record<CodeName, status>> = {
@@ -14,28 +15,6 @@ export const CODES: Readonly<Record<CodeName, status>> = {
   unimplemented: status.UNIMPLEMENTED,
   internal: status.INTERNAL,
 };
-export type CodeName =
-  | "invalidArgument"
-  | "notFound"
-  | "failedPrecondition"
-  | "aborted"
-  | "outOfRange"
-  | "unavailable"
-  | "unauthenticated"
-  | "resourceExhausted"
-  | "deadlineExceeded"
-  | "unimplemented"
-  | "internal";
-/** An error with a gRPC status. Thrown by handlers, it reaches the caller as it is; thrown by clients, it came from there. */
-export class RpcError extends Error {
-  readonly code: CodeName;
-  constructor(code: CodeName, message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = "RpcError";
-    this.code = code;
-  }
-}
-
 /** Reads the status of an error that grpc-js gave to a client. */
 export function fromGrpcError(
   method: string,
@@ -44,3 +23,5 @@ export function fromGrpcError(
   const name = (Object.keys(CODES) as CodeName[]).find((key) => CODES[key] === error.code) ?? "internal";
   return new RpcError(name, `${method}: ${error.details ?? error.message}`, { cause: error });
 }
+
+export { type CodeName, RpcError };

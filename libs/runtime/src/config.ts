@@ -8,6 +8,9 @@ export class ConfigError extends Error {
   }
 }
 
+/** The value that a shape of settings reads. */
+export type Config<S extends z.ZodRawShape> = Readonly<z.infer<z.ZodObject<S>>>;
+
 /**
  * Reads the settings that the schema names from environment variables into one frozen value. A setting in the
  * schema named `MILLRACE_X` is read from the variable of that name; an empty variable counts as absent.
@@ -16,7 +19,7 @@ export class ConfigError extends Error {
 export function readConfig<S extends z.ZodRawShape>(
   shape: S,
   environment: Readonly<Record<string, string | undefined>>,
-): Readonly<z.infer<z.ZodObject<S>>> {
+): Config<S> {
   const present = Object.fromEntries(
     Object.keys(shape)
       .map((name) => [name, environment[name]] as const)

@@ -11,6 +11,7 @@ export * from "./files.ts";
 export * from "./log.ts";
 export * from "./objects.ts";
 export * from "./ops.ts";
+export * from "./rpc-error.ts";
 export * from "./service.ts";
 export * from "./telemetry.ts";
 export * from "./time.ts";

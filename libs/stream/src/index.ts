@@ -3,7 +3,7 @@
  * at-least-once speed. `broker.ts` the port to Kafka; `step.ts` what a step is; `start-step.ts` the
  * engine that runs it; `task-runner.ts` one partition of it; `checkpoint.ts` state on disk;
  * `seen.ts` drops what was written again after a crash; `follow-lines.ts` one
- * set of steps per applied line; `merge.ts` one order over several topics.
+ * set of steps per applied line; `merge.ts` one order over several topics; `archive.ts` a topic as Parquet blocks.
  *
  * Invariants
  * S1 A checkpoint holds state, input offsets and seen positions of one moment, and is saved only after every
@@ -15,6 +15,7 @@
  * S4 Memory is bounded: a task takes a batch only when the one before it is processed.
  */
 
+export * from "./archive.ts";
 export * from "./broker.ts";
 export * from "./checkpoint.ts";
 export * from "./follow-lines.ts";

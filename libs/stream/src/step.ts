@@ -28,6 +28,8 @@ export interface StepDefinition {
   /** For example `flights.accept`: also the consumer group's name, after the prefix `millrace.`. */
   readonly name: string;
   readonly topics: readonly string[];
+  /** The topics are strangers': a header `mr-source` on their records means nothing, and no record is dropped. */
+  readonly foreign?: true;
   readonly checkpoints: CheckpointStore;
   /**
    * Makes the task of a partition: from its snapshot, or (null) at the beginning. `stopping` aborts when the

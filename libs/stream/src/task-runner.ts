@@ -8,6 +8,8 @@ import type { Emit, StepDefinition, StepPorts, Task } from "./step.ts";
 
 const IDLE_MS = 20;
 const BUFFERED_RECORDS_MAX = 4_000;
+/** A traceparent of version 00 has 55 characters; strangers' headers can be of any size and are not passed on. */
+const TRACEPARENT_BYTES_MAX = 256;
 
 /** One partition of a step: buffers batches, runs the task, writes its outputs, saves checkpoints (S1 to S4). */
 export class TaskRunner {
@@ -166,7 +168,9 @@ export class TaskRunner {
         key: output.key,
         value: output.value,
         headers: {
-          ...(traceparent === undefined ? {} : { [HEADERS.traceparent]: traceparent }),
+          ...(traceparent === undefined || traceparent.length > TRACEPARENT_BYTES_MAX
+            ? {}
+            : { [HEADERS.traceparent]: traceparent }),
           ...output.headers,
           [HEADERS.source]: formatPosition({ topic: source, partition, offset, index }),
         },
@@ -205,6 +209,7 @@ export class TaskRunner {
   }
 
   #isNew(record: StreamRecord): boolean {
+    if (this.#definition.foreign === true) return true;
     const text = headerText(record, HEADERS.source);
     if (text === undefined) return true;
     const position = parsePosition(text);

@@ -1,0 +1,262 @@
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { HEADERS, parsePosition } from "@millrace/contracts";
+import { type ObjectStore, ObjectStoreUnavailableError, sleep } from "@millrace/runtime";
+import { headerText, type StreamRecord } from "./broker.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { Seen, type SeenPositions } from "./seen.ts";
+import { startStep } from "./start-step.ts";
+import type { RunningStep, StepPorts, Task } from "./step.ts";
+
+/** A column of a block. `integer` holds whole numbers; NaN and null are unknown. */
+export type BlockColumn =
+  | { readonly kind: "float32"; readonly values: Float32Array }
+  | { readonly kind: "float64" | "integer"; readonly values: Float64Array }
+  | { readonly kind: "text"; readonly values: readonly (string | null)[] };
+
+/** A Parquet object that holds the records of one partition from `firstOffset` up to, not including, `nextOffset`. */
+export interface Block {
+  readonly line: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly firstOffset: number;
+  readonly nextOffset: number;
+  readonly rows: number;
+  /** SHA-256 of the object, its key in the object store. */
+  readonly digest: string;
+  readonly bytes: number;
+  /** Event-time range of the rows, and the greatest time at which one of them became known. */
+  readonly minTimeMs: number;
+  readonly maxTimeMs: number;
+  readonly maxKnownAtMs: number;
+  /** Source positions seen up to `nextOffset`. */
+  readonly seen: SeenPositions;
+}
+
+/** Where an archive stands: how far its newest block goes. */
+export type ArchivePosition = Pick<Block, "nextOffset" | "seen">;
+
+/** The port to the index of blocks: the only memory an archive has. */
+export interface BlockIndex {
+  /** The end of the newest block of a partition; null when there is none. */
+  newest(topic: string, partition: number): Promise<ArchivePosition | null>;
+  /**
+   * Adds a block behind the newest one. Rejects with a BlockIndexUnavailableError when the index is away: try
+   * again; with anything else when it refuses, for example because somebody else has added a block meanwhile.
+   */
+  add(block: Block): Promise<void>;
+}
+
+/** The index of blocks is away or slow. Nothing is known about the block; add it again later. */
+export class BlockIndexUnavailableError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "BlockIndexUnavailableError";
+  }
+}
+
+export interface ArchivedRow<R> {
+  readonly row: R;
+  /** Event time, and when the row became known; ms. */
+  readonly timeMs: number;
+  readonly knownAtMs: number;
+}
+
+export interface ArchiveDefinition<R> {
+  /** Name of the step, for example `flights.archive`. */
+  readonly name: string;
+  readonly line: string;
+  readonly topic: string;
+  /** A block is written when it has so many rows, and every so many ms when there are any. */
+  readonly rowsMax: number;
+  readonly everyMs: number;
+  /** The row of a record; null when it is none of ours: it is left out, with a warning. */
+  readonly read: (record: StreamRecord) => ArchivedRow<R> | null;
+  /** The columns of rows, by name. The same rows give the same columns. */
+  readonly columns: (rows: readonly R[]) => Readonly<Record<string, BlockColumn>>;
+}
+
+export interface ArchivePorts extends StepPorts {
+  readonly objects: ObjectStore;
+  readonly index: BlockIndex;
+  /** Writes columns of equal length to a Parquet file. */
+  readonly writeParquet: (file: string, columns: Readonly<Record<string, BlockColumn>>) => Promise<void>;
+  /** Folder for the block being written. It exists. */
+  readonly scratch: string;
+}
+
+export interface RunningArchive extends RunningStep {
+  /** Blocks and rows written by this process. */
+  written(): { readonly blocks: number; readonly rows: number };
+}
+
+const RETRY_MS_MIN = 500;
+const RETRY_MS_MAX = 10_000;
+
+/**
+ * Runs a step that archives a topic: rows are collected and written as Parquet blocks into the object store, then
+ * added to the index. The step keeps no checkpoints of its own: the index says where to go on (S1), so that each
+ * record is in exactly one indexed block. Blocks that were stored but not indexed when the process died are
+ * orphans, named by their digest. While store or index is away the step waits; at a stop it tries once.
+ */
+export async function startArchive<R>(
+  definition: ArchiveDefinition<R>,
+  ports: ArchivePorts,
+): Promise<RunningArchive> {
+  const tasks = new Map<number, ArchiveTask<R>>();
+  const step = await startStep(
+    {
+      name: definition.name,
+      topics: [definition.topic],
+      checkpointEveryMs: definition.everyMs,
+      checkpoints: {
+        load: async (partition) => {
+          const position = await ports.index.newest(definition.topic, partition);
+          return position === null ? null : toCheckpoint(definition.topic, position);
+        },
+        save: async (partition) => tasks.get(partition)?.flush(),
+      },
+      createTask: (partition, snapshot, stopping) => {
+        const position = snapshot as ArchivePosition | null;
+        const task = new ArchiveTask(partition, position, stopping, definition, ports);
+        tasks.set(partition, task);
+        return task;
+      },
+    },
+    ports,
+  );
+  return {
+    ...step,
+    written: () => {
+      const all = [...tasks.values()];
+      return {
+        blocks: all.reduce((sum, task) => sum + task.blocks, 0),
+        rows: all.reduce((sum, task) => sum + task.rows, 0),
+      };
+    },
+  };
+}
+
+function toCheckpoint(topic: string, position: ArchivePosition): Checkpoint {
+  return { offsets: { [topic]: position.nextOffset }, seen: position.seen, state: position };
+}
+
+/** The rows of a block to be, and where it ends. */
+interface Cut<R> extends ArchivePosition {
+  readonly firstOffset: number;
+  readonly rows: readonly ArchivedRow<R>[];
+}
+
+class ArchiveTask<R> implements Task {
+  blocks = 0;
+  rows = 0;
+  readonly #partition: number;
+  readonly #stopping: AbortSignal;
+  readonly #definition: ArchiveDefinition<R>;
+  readonly #ports: ArchivePorts;
+  readonly #seen: Seen;
+  #held: ArchivedRow<R>[] = [];
+  /** Where the next block begins (null: at the first record that comes), and where it would end now. */
+  #firstOffset: number | null;
+  #nextOffset = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(
+    partition: number,
+    position: ArchivePosition | null,
+    stopping: AbortSignal,
+    definition: ArchiveDefinition<R>,
+    ports: ArchivePorts,
+  ) {
+    this.#partition = partition;
+    this.#stopping = stopping;
+    this.#definition = definition;
+    this.#ports = ports;
+    this.#seen = new Seen(position?.seen);
+    this.#firstOffset = position?.nextOffset ?? null;
+  }
+
+  async process(records: readonly StreamRecord[]): Promise<void> {
+    for (const record of records) {
+      this.#firstOffset ??= record.offset;
+      this.#nextOffset = record.offset + 1;
+      const source = parsePosition(headerText(record, HEADERS.source) ?? "");
+      if (source !== null) this.#seen.advance(source);
+      const row = this.#definition.read(record);
+      if (row !== null) this.#held.push(row);
+      else this.#warnAbout(record);
+    }
+    if (this.#held.length >= this.#definition.rowsMax) await this.flush();
+  }
+
+  /** The state is in the index. */
+  snapshot(): null {
+    return null;
+  }
+
+  /** Writes what is held as a block, after the blocks before it. What comes meanwhile belongs to the next one. */
+  flush(): Promise<void> {
+    if (this.#held.length > 0) {
+      const cut = {
+        firstOffset: this.#firstOffset ?? 0,
+        nextOffset: this.#nextOffset,
+        seen: this.#seen.snapshot(),
+        rows: this.#held,
+      };
+      this.#held = [];
+      this.#firstOffset = cut.nextOffset;
+      this.#writing = this.#writing.then(() => this.#write(cut));
+    }
+    return this.#writing;
+  }
+
+  async #write(cut: Cut<R>): Promise<void> {
+    const { line, topic, columns } = this.#definition;
+    const { objects, index, writeParquet, scratch } = this.#ports;
+    const file = join(scratch, `${topic}-${this.#partition}.parquet`);
+    await writeParquet(file, columns(cut.rows.map(({ row }) => row)));
+    const bytes = await readFile(file);
+    await rm(file);
+    await this.#patiently(async () => {
+      const digest = await objects.put(bytes);
+      await index.add({
+        line,
+        topic,
+        partition: this.#partition,
+        firstOffset: cut.firstOffset,
+        nextOffset: cut.nextOffset,
+        rows: cut.rows.length,
+        digest,
+        bytes: bytes.length,
+        minTimeMs: cut.rows.reduce((min, { timeMs }) => Math.min(min, timeMs), Number.POSITIVE_INFINITY),
+        maxTimeMs: cut.rows.reduce((max, { timeMs }) => Math.max(max, timeMs), Number.NEGATIVE_INFINITY),
+        maxKnownAtMs: cut.rows.reduce((max, row) => Math.max(max, row.knownAtMs), Number.NEGATIVE_INFINITY),
+        seen: cut.seen,
+      });
+    });
+    this.blocks++;
+    this.rows += cut.rows.length;
+  }
+
+  /** Tries again while store or index is away. At a stop nothing is lost: the records are read again. */
+  async #patiently(work: () => Promise<void>): Promise<void> {
+    for (let waitMs = RETRY_MS_MIN; ; waitMs = Math.min(2 * waitMs, RETRY_MS_MAX)) {
+      try {
+        return await work();
+      } catch (error) {
+        const isAway =
+          error instanceof ObjectStoreUnavailableError || error instanceof BlockIndexUnavailableError;
+        if (!isAway) throw error;
+        const { name: step } = this.#definition;
+        this.#ports.log.warn({ err: error, step, partition: this.#partition }, "archive: block waits");
+        await sleep(waitMs, this.#stopping);
+        if (this.#stopping.aborted) throw this.#stopping.reason;
+      }
+    }
+  }
+
+  #warnAbout(record: StreamRecord): void {
+    const { topic, partition, offset } = record;
+    this.#ports.log.warn({ topic, partition, offset }, "archive: a record that is none of ours is left out");
+  }
+}
