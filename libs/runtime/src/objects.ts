@@ -39,7 +39,7 @@ export class ObjectMissingError extends Error {
   }
 }
 
-/** What the store holds under this digest are not the bytes of this digest. Storing them again repairs it. */
+/** What the store holds under this digest are not its bytes. Storing them again repairs it where the size differs. */
 export class ObjectDamagedError extends Error {
   readonly digest: string;
   constructor(digest: string, problem: string) {
