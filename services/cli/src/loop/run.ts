@@ -1,0 +1,424 @@
+/**
+ * What `npm start` does: mesh, line, player, and the loop shown live, until Ctrl-C or (`--once`) the first complete
+ * loop. Reads top to bottom in the order in which things happen.
+ */
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { canonicalJson, sourceTopic } from "@millrace/contracts";
+import { every, sleep, writeFileDurably } from "@millrace/runtime";
+import { errorText, Failure } from "../failure.ts";
+import type { Io } from "../io.ts";
+import { loadLine } from "../line-file.ts";
+import type { Clients, Local, MeshAddress, Part, RunningMesh } from "../mesh.ts";
+import { count, decimal, durationText } from "../text.ts";
+import type { LiveQuality } from "./details.ts";
+import { type Observer, observeLine } from "./observer.ts";
+import { newLines, stateLine } from "./plain.ts";
+import { type Player, startPlayer } from "./player.ts";
+import { openScreen, type Screen } from "./screen.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { type Counts, countsJson, type Equation, equations, qualityJson } from "./summary.ts";
+import { between, type Facts, type Loop, STAGES, type StageName } from "./timeline.ts";
+import { renderView } from "./view.ts";
+
+export interface LoopOptions {
+  readonly once: boolean;
+  readonly json: boolean;
+  readonly play: boolean;
+  readonly speed: number;
+  /** Most events per second; null: as the speed says. */
+  readonly rate: number | null;
+  /** off, an event time in ms, or the default: where the progress file has it, else FIRST_SHOCK. */
+  readonly shock: "default" | "off" | number;
+  /** The terminal may be redrawn. */
+  readonly redraw: boolean;
+}
+
+export interface LoopPorts {
+  readonly io: Io;
+  readonly local: Local;
+  readonly repository: string;
+  readonly connect: (address: MeshAddress) => Clients;
+  readonly now: () => number;
+  /** Wall clock at which the command began. */
+  readonly startedAtMs: number;
+  /** Aborts when the user wants to stop. */
+  readonly stop: AbortSignal;
+}
+
+const LINE = "lines/flights";
+/** Four days into the stream: by then the first trained model has served for about two. */
+const FIRST_SHOCK = Date.parse("2001-01-05T00:00:00Z");
+const DEADLINE_MS = 10 * 60_000;
+const SETTLE_MS = 90_000;
+const REFRESH_MS = 500;
+const STATE_LINE_MS = 5_000;
+/** Labels on the new champion's own predictions, before its quality counts as measured. */
+const LABELS_AFTER = 3_000;
+
+/** Runs until the signal aborts (exit code 0) or, with `once`, until the loop is complete or late (0 or 1). */
+export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<number> {
+  const { io, local, now, startedAtMs, stop } = ports;
+  const say = (text: string): void => (options.json ? io.writeError(`${text}\n`) : io.write(`${text}\n`));
+  const screen: Screen | null = io.terminal && options.redraw && !options.json ? openScreen(io) : null;
+  const stages: Record<string, number> = {};
+  const reached = (name: string): void => {
+    stages[name] ??= now() - startedAtMs;
+  };
+  let parts: readonly Part[] = [];
+  let doing = "";
+  let mesh: RunningMesh | undefined;
+  let clients: Clients | undefined;
+  let observer: Observer | undefined;
+  let player: Player | undefined;
+  let shock: Shock = { eventTimeMs: null, atMs: null };
+  let before: Snapshot | null = null;
+  let stateLineAtMs = 0;
+  let window: LiveQuality | null = null;
+
+  const show = (): Snapshot => {
+    const view = { parts, player: player?.state() ?? null, shock: asFact(shock), startedAtMs, doing };
+    const snapshot = observer?.snapshot(view) ?? early(view, now());
+    if (screen !== null) screen.draw(renderView(snapshot, io.columns(), io.color));
+    else {
+      newLines(before, snapshot).forEach(say);
+      if (observer !== undefined && doing === "" && now() - stateLineAtMs >= STATE_LINE_MS) {
+        stateLineAtMs = now();
+        say(stateLine(snapshot));
+      }
+    }
+    before = snapshot;
+    return snapshot;
+  };
+  const begin = (what: string): void => {
+    doing = what;
+    show();
+  };
+
+  try {
+    // 1. Servers and services.
+    begin("starting the servers and services");
+    const starting = local.start((all) => {
+      parts = all;
+      show();
+    }, begin);
+    mesh = await orStopped(starting, stop);
+    if (mesh === undefined) return 0;
+    parts = mesh.status();
+    reached("startMs");
+    if (stop.aborted) return 0;
+    const address = await local.address();
+    if (address === null) throw new Error("the mesh runs, but its address is not known");
+    clients = ports.connect(address);
+
+    // 2. The line.
+    begin(`applying ${LINE}`);
+    const { line } = await loadLine(join(ports.repository, LINE), ports.repository);
+    await applyWhenReady(clients, canonicalJson(line), stop);
+    const topics = Object.values(line.streams).map(({ topic }) => sourceTopic(topic));
+    await clients.broker.ensureTopics(topics, line.partitions);
+    reached("applyMs");
+
+    // 3. The watch, then the player: nothing that happens goes unseen.
+    const failed = new AbortController();
+    observer = await observeLine(line, address, clients, {
+      now,
+      group: `millrace.view.${process.pid}.${startedAtMs}`,
+      onFailed: (error) => failed.abort(error),
+    });
+    await observer.refresh();
+    const predictionsBefore = observer.predictions();
+    const shockFile = join(local.home, "data", "shock.json");
+    shock = await chooseShock(options, shockFile);
+    if (options.play) {
+      player = startPlayer({
+        program: process.execPath,
+        args: playerArguments(options, ports.repository, local.home, shock),
+        env: mesh.environment,
+        speed: options.speed,
+        shockTimeMs: shock.eventTimeMs,
+        now,
+        onMessage: (text) => (screen === null ? say(`player: ${text}`) : undefined),
+      });
+    }
+    doing = "";
+
+    // 4. Watch the loop.
+    const watching = observer;
+    const enough = new AbortController();
+    let problem: Failure | null = null;
+    await every(
+      REFRESH_MS,
+      AbortSignal.any([stop, enough.signal, failed.signal]),
+      async () => {
+        await watching.refresh();
+        parts = mesh?.status() ?? parts;
+        const shockedAtMs = player?.state().shockedAtMs ?? null;
+        if (shock.atMs === null && shockedAtMs !== null) {
+          shock = { ...shock, atMs: shockedAtMs };
+          await writeFileDurably(shockFile, `${JSON.stringify(shock)}\n`);
+        }
+        if (watching.predictions() > predictionsBefore) reached("firstPredictionMs");
+        if (watching.aliases()["first"] !== undefined) reached("firstModelMs");
+        const { loop } = show();
+        if (loop.state !== "complete") window = watching.quality()?.window ?? window;
+        if (!options.once) return;
+        const missing = whatIsMissing(loop, watching);
+        if (missing === null) return enough.abort();
+        if (now() - startedAtMs > DEADLINE_MS) {
+          problem = new Failure(
+            `no complete loop within ${durationText(DEADLINE_MS)}: ${missing}`,
+            `Look into ${join(local.home, "logs")}, or run \`npx millrace status\` while it goes on.`,
+          );
+          enough.abort();
+        }
+      },
+      (error) => {
+        doing = errorText(error);
+      },
+    );
+    if (failed.signal.aborted) throw failed.signal.reason;
+    if (stop.aborted) return 0;
+
+    // 5. The end of --once: let everything arrive, then do the sums.
+    doing = "the player stops; waiting until everything under way has arrived";
+    show();
+    await player?.stop(10_000);
+    const counts = await settledCounts(watching, line.predict.on, stop);
+    const snapshot = show();
+    screen?.close();
+    const sums = equations(counts, line.predict.on);
+    const report = summaryJson(snapshot.loop, stages, counts, window, watching, sums, {
+      line: await lineDigest(clients, line.name),
+    });
+    for (const text of summaryLines(report, sums)) say(text);
+    if (options.json) io.write(`${JSON.stringify(report)}\n`);
+    if (problem !== null) throw problem;
+    const wrong = sums.filter(({ holds }) => !holds);
+    if (wrong.length > 0) {
+      throw new Failure(
+        `the counts do not add up: ${wrong.map(({ text, left, right }) => `${text} (${left}, ${right})`).join("; ")}`,
+        "Run `npx millrace doctor` and `npx millrace status flights`; the logs have the cause.",
+      );
+    }
+    return 0;
+  } finally {
+    screen?.close();
+    if (mesh !== undefined) say("stopping");
+    await player?.stop(10_000);
+    await observer?.stop().catch(() => {});
+    await clients?.close().catch(() => {});
+    await mesh?.stop();
+    if (mesh !== undefined) say("stopped; `npm start` goes on from here");
+  }
+}
+
+const START_PATIENCE_MS = 20_000;
+
+/**
+ * The result, or undefined when the signal aborted and the result did not come soon after: what was started by then
+ * is ended by the mesh's keeper once this process has gone.
+ */
+async function orStopped<T>(starting: Promise<T>, stop: AbortSignal): Promise<T | undefined> {
+  const late = new Promise<undefined>((resolve) => {
+    stop.addEventListener("abort", () => void sleep(START_PATIENCE_MS).then(() => resolve(undefined)));
+  });
+  return Promise.race([starting, late]);
+}
+
+interface Shock {
+  readonly eventTimeMs: number | null;
+  /** Wall clock at which the player sent it; null: not yet. */
+  readonly atMs: number | null;
+}
+
+function asFact(shock: Shock): Facts["shock"] {
+  return shock.eventTimeMs === null ? null : { eventTimeMs: shock.eventTimeMs, atMs: shock.atMs };
+}
+
+/** The shock that was chosen when the stream began stays, unless the user names another. */
+async function chooseShock(options: LoopOptions, file: string): Promise<Shock> {
+  if (!options.play || options.shock === "off") return { eventTimeMs: null, atMs: null };
+  const text = await readFile(file, "utf8").catch(() => null);
+  const kept = text === null ? null : (JSON.parse(text) as Shock);
+  const eventTimeMs = options.shock === "default" ? (kept?.eventTimeMs ?? FIRST_SHOCK) : options.shock;
+  const shock = { eventTimeMs, atMs: kept?.eventTimeMs === eventTimeMs ? kept.atMs : null };
+  await writeFileDurably(file, `${JSON.stringify(shock)}\n`);
+  return shock;
+}
+
+function playerArguments(options: LoopOptions, repository: string, home: string, shock: Shock): string[] {
+  return [
+    join(repository, LINE, "play.ts"),
+    "--speed",
+    String(options.speed),
+    "--progress",
+    join(home, "data", "player.json"),
+    ...(options.rate === null ? [] : ["--rate", String(options.rate)]),
+    ...(shock.eventTimeMs === null ? [] : [`--shock=${new Date(shock.eventTimeMs).toISOString()}`]),
+  ];
+}
+
+/** A service that serves may still be away for a moment; a definition that does not check is an error at once. */
+async function applyWhenReady(clients: Clients, definitionJson: string, stop: AbortSignal): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await clients.registry.applyLine({ definitionJson });
+      return;
+    } catch (error) {
+      if (tries >= 20 || stop.aborted) throw error;
+      await sleep(500, stop);
+    }
+  }
+}
+
+async function lineDigest(clients: Clients, name: string): Promise<string> {
+  const { lines } = await clients.registry.listLines({});
+  return lines.find((line) => line.name === name)?.digest ?? "";
+}
+
+/** What `--once` still waits for; null: nothing. */
+function whatIsMissing(loop: Loop, observer: Observer): string | null {
+  const open = loop.stages.find(({ atMs }) => atMs === null);
+  if (loop.state === "ended") return "the candidate was not better than the champion, and no later one yet";
+  if (loop.state !== "complete") return `the loop has not reached "${open?.name ?? STAGES[0]}"`;
+  const rows = observer.quality()?.byVersion[String(loop.version)]?.rows ?? 0;
+  return rows >= LABELS_AFTER
+    ? null
+    : `${count(rows)} of ${count(LABELS_AFTER)} labels have matured on predictions of version ${loop.version}`;
+}
+
+/** Counts once nothing is under way: no lag twice in a row and the sums unchanged; or those of the last look. */
+async function settledCounts(observer: Observer, predictOn: string, stop: AbortSignal): Promise<Counts> {
+  let last = "";
+  for (let waitedMs = 0; ; waitedMs += REFRESH_MS) {
+    await observer.refresh();
+    const counts = await observer.counts();
+    const idle = Object.values(observer.lag()).every((records) => records === 0);
+    const addUp = equations(counts, predictOn).every(({ holds }) => holds);
+    const now = JSON.stringify(counts);
+    if ((idle && addUp && now === last) || waitedMs >= SETTLE_MS || stop.aborted) return counts;
+    last = now;
+    await sleep(REFRESH_MS, stop);
+  }
+}
+
+/** Before there is a line to watch. */
+function early(
+  view: { parts: readonly Part[]; startedAtMs: number; doing: string },
+  nowMs: number,
+): Snapshot {
+  return {
+    nowMs,
+    startedAtMs: view.startedAtMs,
+    zoneOffsetMinutes: new Date(nowMs).getTimezoneOffset(),
+    doing: view.doing,
+    parts: view.parts,
+    line: { name: "flights", title: "More than 15 minutes late?" },
+    player: null,
+    counts: { sent: 0, accepted: 0, rejected: 0, featured: 0, predicted: 0, labelled: 0 },
+    acceptedPerSecond: 0,
+    lag: {},
+    streamTimeMs: 0,
+    champion: null,
+    firstVersion: null,
+    quality: { window: null, champion: null },
+    drift: null,
+    decisions: [],
+    training: null,
+    verdict: null,
+    swap: null,
+    loop: {
+      stages: STAGES.map((name) => ({ name, atMs: null })),
+      report: null,
+      decision: null,
+      runId: null,
+      version: null,
+      state: "waiting",
+    },
+  };
+}
+
+type Report = ReturnType<typeof summaryJson>;
+
+function summaryJson(
+  loop: Loop,
+  stages: Readonly<Record<string, number>>,
+  counts: Counts,
+  before: LiveQuality | null,
+  observer: Observer,
+  sums: readonly Equation[],
+  digests: { readonly line: string },
+) {
+  const gap = (from: StageName, to: StageName): number | null => between(loop, from, to);
+  const run = observer.facts(null).runs.find(({ id }) => id === loop.runId);
+  const swap = observer.facts(null).swaps.find(({ version }) => version === loop.version);
+  const versions = observer.versions();
+  const champion = versions.find(({ version }) => version === observer.aliases()["champion"]);
+  const after = observer.quality()?.byVersion[String(loop.version)] ?? null;
+  return {
+    complete: loop.state === "complete",
+    stages: {
+      ...stages,
+      shockToDriftMs: gap("shock", "drift"),
+      driftToDecisionMs: gap("drift", "decision"),
+      buildMs: run?.stageMs["build"] ?? gap("decision", "dataset"),
+      trainMs: run?.stageMs["train"] ?? gap("dataset", "training"),
+      judgeMs: run?.stageMs["judge"] ?? gap("training", "judgement"),
+      registerMs: run?.stageMs["register"] ?? gap("judgement", "registered"),
+      promoteMs: run?.stageMs["promote"] ?? gap("registered", "promoted"),
+      swapMs: gap("promoted", "swapped"),
+      driftToBetterMs: gap("drift", "swapped"),
+      shockToBetterMs: gap("shock", "swapped"),
+    },
+    swap: swap?.ms ?? {},
+    counts: countsJson(counts),
+    countsByStream: { sent: counts.sent, accepted: counts.accepted },
+    equations: sums,
+    quality: { before: qualityJson(before), after: qualityJson(after) },
+    versions: versions.map(({ version, recipe, digest, registeredAtMs, trainedUntilMs, passed }) => ({
+      version,
+      recipe,
+      digest,
+      registeredAtMs,
+      trainedUntilMs,
+      passed,
+    })),
+    aliases: observer.aliases(),
+    digests: { line: digests.line, features: champion?.features ?? "", champion: champion?.digest ?? "" },
+  };
+}
+
+function summaryLines(report: Report, sums: readonly Equation[]): string[] {
+  const { quality } = report;
+  const time = (ms: number | null | undefined): string => durationText(ms ?? Number.NaN);
+  const scores = (name: string, q: typeof quality.after): string =>
+    q === null
+      ? `  ${name}: no labels`
+      : `  ${name}: AP ${decimal(q.serving.ap)}, AUC ${decimal(q.serving.auc)}` +
+        (q.first === null
+          ? ""
+          : `; first model never retrained: AP ${decimal(q.first.ap)}, AUC ${decimal(q.first.auc)}`) +
+        `; base rate: AP ${decimal(q.baseRate.ap)} (${count(q.rows)} labels)`;
+  return [
+    "",
+    report.complete ? "One complete loop." : "The loop is not complete.",
+    "Stages",
+    ...Object.entries(report.stages).map(([name, ms]) => `  ${name.replace(/Ms$/, "")}: ${time(ms)}`),
+    "Counts",
+    ...sums.map(
+      ({ text, left, right, holds }) =>
+        `  ${text}: ${count(left)} ${holds ? "=" : "≠"} ${count(right)} ${holds ? "✓" : "✗"}`,
+    ),
+    "Live quality",
+    scores("shortly before the swap", quality.before),
+    scores("after the swap, on the new champion's own predictions", quality.after),
+    "Versions",
+    ...report.versions.map(
+      ({ version, recipe, digest, passed }) =>
+        `  ${version}  ${recipe}  ${digest.slice(0, 12)}  ${passed ? "passed" : "refused"}`,
+    ),
+    "",
+  ];
+}

@@ -1,0 +1,141 @@
+/**
+ * The timeline of a loop, from the shock to the better model serving, read off what the mesh wrote down. Pure: the
+ * same facts give the same timeline, whether they were seen live or read after a restart.
+ */
+import type { Decision, DriftReport, Progress, RegistryChange } from "@millrace/contracts";
+import type { Swap } from "./details.ts";
+
+export const STAGES = [
+  "shock",
+  "drift",
+  "decision",
+  "dataset",
+  "training",
+  "judgement",
+  "registered",
+  "promoted",
+  "swapped",
+] as const;
+export type StageName = (typeof STAGES)[number];
+
+/** What was seen of one line, each with the wall-clock time at which it happened. Oldest first. */
+export interface Facts {
+  /** The injected change: its event time, and when the player sent it (null: not yet). */
+  readonly shock: { readonly eventTimeMs: number; readonly atMs: number | null } | null;
+  readonly reports: readonly { readonly report: DriftReport; readonly atMs: number }[];
+  readonly decisions: readonly Decision[];
+  readonly progress: readonly Progress[];
+  readonly changes: readonly RegistryChange[];
+  readonly swaps: readonly Swap[];
+  /** As the registry holds them now. */
+  readonly runs: readonly RunFact[];
+}
+
+export interface RunFact {
+  readonly id: string;
+  readonly trigger: string;
+  readonly state: string;
+  readonly reason: string;
+  /** 0: nothing registered (yet). */
+  readonly version: number;
+  readonly stageMs: Readonly<Record<string, number>>;
+}
+
+export interface Stage {
+  readonly name: StageName;
+  /** Wall clock; null: not reached (or, for the shock: not injected). */
+  readonly atMs: number | null;
+}
+
+export interface Loop {
+  readonly stages: readonly Stage[];
+  readonly report: DriftReport | null;
+  readonly decision: Decision | null;
+  readonly runId: string | null;
+  /** The version that the loop promoted. */
+  readonly version: number | null;
+  /** complete: the version that it promoted serves. ended: its run ended without a promotion. */
+  readonly state: "waiting" | "running" | "ended" | "complete";
+}
+
+const ORDER: readonly Progress["stage"][] = ["build", "train", "judge", "register", "promote", "end"];
+
+/**
+ * The loop to show: the first complete one after the shock, else the newest under way. Without a shock the newest
+ * loop that a drift report began. Reports from before the shock belong to the stream's own changes.
+ */
+export function timeline(facts: Facts): Loop {
+  const since = facts.shock?.eventTimeMs ?? Number.NEGATIVE_INFINITY;
+  const shocked = facts.shock === null || facts.shock.atMs !== null;
+  const loops = shocked
+    ? facts.reports.filter(({ report }) => report.time >= since).map((found) => follow(found, facts))
+    : [];
+  const complete = loops.filter((loop) => loop.state === "complete");
+  const chosen = facts.shock === null ? loops.at(-1) : (complete[0] ?? underWay(loops) ?? loops.at(-1));
+  return chosen ?? emptyLoop(facts);
+}
+
+function underWay(loops: readonly Loop[]): Loop | undefined {
+  return loops.findLast((loop) => loop.state === "running" && loop.decision?.outcome === "admitted");
+}
+
+function emptyLoop(facts: Facts): Loop {
+  return {
+    stages: STAGES.map((name) => ({ name, atMs: name === "shock" ? (facts.shock?.atMs ?? null) : null })),
+    report: null,
+    decision: null,
+    runId: null,
+    version: null,
+    state: "waiting",
+  };
+}
+
+/** Follows one drift report through decision, run, promotion and swap. */
+function follow(found: Facts["reports"][number], facts: Facts): Loop {
+  const { report, atMs } = found;
+  const decisions = facts.decisions.filter((decision) => decision.cause === report.id);
+  const decision = decisions.findLast(({ outcome }) => outcome === "admitted") ?? decisions.at(-1) ?? null;
+  const runId = decision?.runId ?? null;
+  const steps = runId === null ? [] : facts.progress.filter((step) => step.runId === runId);
+  const begun = (stage: Progress["stage"]): number | null =>
+    steps.find((step) => ORDER.indexOf(step.stage) >= ORDER.indexOf(stage))?.atMs ?? null;
+  const ended = (stage: Progress["stage"]): number | null =>
+    steps.findLast((step) => step.stage === stage && step.done >= 1)?.atMs ??
+    begun(ORDER[ORDER.indexOf(stage) + 1] as Progress["stage"]);
+
+  const run = facts.runs.find(({ id }) => id === runId);
+  const version = run !== undefined && run.version > 0 ? run.version : null;
+  const changeTo = (kind: RegistryChange["kind"]): number | null =>
+    facts.changes.find((change) => change.kind === kind && change.version === version)?.atMs ?? null;
+  const promotedAtMs = changeTo("promoted");
+  const swap =
+    promotedAtMs === null ? undefined : facts.swaps.find((one) => one.version === version && one.atMs > 0);
+  const at: Record<StageName, number | null> = {
+    shock: facts.shock?.atMs ?? null,
+    drift: atMs,
+    decision: decision?.decidedAtMs ?? null,
+    dataset: ended("build"),
+    training: ended("train"),
+    judgement: ended("judge"),
+    registered: changeTo("registered"),
+    promoted: promotedAtMs,
+    swapped: swap?.atMs ?? null,
+  };
+  const over = run?.state === "rejected" || run?.state === "failed";
+  return {
+    stages: STAGES.map((name) => ({ name, atMs: at[name] })),
+    report,
+    decision,
+    runId,
+    version: promotedAtMs === null ? null : version,
+    state: swap !== undefined ? "complete" : over ? "ended" : "running",
+  };
+}
+
+/** ms from one stage to another; null when one of them was not reached. */
+export function between(loop: Loop, from: StageName, to: StageName): number | null {
+  const at = (name: StageName): number | null =>
+    loop.stages.find((stage) => stage.name === name)?.atMs ?? null;
+  const [start, end] = [at(from), at(to)];
+  return start === null || end === null ? null : end - start;
+}

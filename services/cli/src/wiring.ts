@@ -1,0 +1,139 @@
+import { featureApi, GRPCInferenceService, registryApi } from "@millrace/contracts";
+import { createKafkaBroker } from "@millrace/kafka";
+import {
+  downMesh,
+  existingServers,
+  instanceFolder,
+  progressLine,
+  REPOSITORY,
+  RunningError,
+  readPorts,
+  readSecrets,
+  resetMesh,
+  StartError,
+  startMesh,
+} from "@millrace/local";
+import { createRpcClient, RpcError } from "@millrace/rpc";
+import { createLog } from "@millrace/runtime";
+import type { CliConfig } from "./config.ts";
+import { Failure } from "./failure.ts";
+import type { Clients, Local, MeshAddress } from "./mesh.ts";
+
+export type { RpcClient } from "@millrace/rpc";
+
+/** The repository's root folder. */
+export const repository: string = REPOSITORY;
+
+/** The mesh on this machine: where it lives, how it is reached, started and stopped. */
+export function localMesh(config: CliConfig): Local {
+  const home = instanceFolder(config.environment);
+  return {
+    home,
+    address: () => findMesh(home, config),
+    start: (onChange, onProgress) =>
+      startMesh({ home, onChange, onProgress: (progress) => onProgress(progressLine(progress)) }),
+    down: () => downMesh(home),
+    reset: () => resetMesh(home),
+  };
+}
+
+async function findMesh(home: string, config: CliConfig): Promise<MeshAddress | null> {
+  const ports = await readPorts(home);
+  const secrets = await readSecrets(home);
+  if (ports === undefined || secrets === undefined) return null;
+  const at = (port: number): string => `127.0.0.1:${port}`;
+  const existing = existingServers(config.environment);
+  return {
+    home,
+    kafka: existing.kafka ?? {
+      brokers: at(ports.kafka),
+      username: secrets.kafkaUsername,
+      password: secrets.kafkaPassword,
+    },
+    nats: existing.nats ?? { url: at(ports.nats), token: secrets.natsToken },
+    s3: existing.s3 ?? {
+      url: `http://${at(ports.s3)}`,
+      accessKey: secrets.s3AccessKey,
+      secretKey: secrets.s3SecretKey,
+    },
+    registry: at(ports.registry),
+    feature: at(ports.feature),
+    inference: at(ports.inference),
+    token: secrets.token,
+    ops: {
+      registry: `http://${at(ports.registryOps)}`,
+      ingest: `http://${at(ports.ingestOps)}`,
+      feature: `http://${at(ports.featureOps)}`,
+      inference: `http://${at(ports.inferenceOps)}`,
+      trainer: `http://${at(ports.trainerOps)}`,
+    },
+  };
+}
+
+/** Clients of a mesh; nothing connects before its first use. */
+export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
+  const { kafka, token } = address;
+  const registry = createRpcClient(registryApi.RegistryService, address.registry, { token });
+  const feature = createRpcClient(featureApi.FeatureService, address.feature, { token });
+  const inference = createRpcClient(GRPCInferenceService, address.inference, { token: null });
+  const broker = createKafkaBroker({
+    clientId: "millrace-cli",
+    brokers: kafka.brokers.split(","),
+    sasl:
+      kafka.username === undefined || kafka.password === undefined
+        ? null
+        : { username: kafka.username, password: kafka.password },
+    log: createLog("cli", config.logLevel),
+  });
+  return {
+    registry,
+    feature,
+    inference,
+    broker,
+    close: async () => {
+      registry.close();
+      feature.close();
+      inference.close();
+      await broker.stop();
+    },
+  };
+}
+
+/** The gRPC status by name, where the error came over gRPC. */
+export function rpcCode(error: unknown): string | null {
+  return error instanceof RpcError ? error.code : null;
+}
+
+/** The error as something the user can act on; null: it is a defect. */
+export function toFailure(error: unknown): Failure | null {
+  if (error instanceof Failure) return error;
+  if (error instanceof RunningError) {
+    return new Failure(
+      "a mesh already runs in this folder",
+      "Use it (`npx millrace status`), stop it with `npx millrace down`, or choose another folder with --home.",
+      { cause: error },
+    );
+  }
+  if (error instanceof StartError) {
+    return new Failure(error.message, "Run `npx millrace doctor`; it names what is missing.", {
+      cause: error,
+    });
+  }
+  if (error instanceof RpcError) {
+    return new Failure(error.message, REMEDIES[error.code] ?? "The service's log has the cause.", {
+      cause: error,
+    });
+  }
+  return null;
+}
+
+const REMEDIES: Readonly<Partial<Record<RpcError["code"], string>>> = {
+  unavailable:
+    "Start the mesh with `npx millrace up --detach`; `npx millrace doctor` says what is reachable.",
+  deadlineExceeded: "The service is busy or stuck: `npx millrace doctor` says which.",
+  unauthenticated: "The mesh has other secrets than this folder: name its folder with --home.",
+  notFound: "`npx millrace lines` and `npx millrace versions LINE` show what there is.",
+  invalidArgument: "Correct what the message names.",
+  failedPrecondition: "`npx millrace status` shows the state that is in the way.",
+  aborted: "Somebody else changed it at the same time: try again.",
+};
