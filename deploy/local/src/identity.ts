@@ -63,6 +63,15 @@ export async function notedPid(home: string, name: string): Promise<ProcessIdent
   return pid === undefined || start === undefined ? undefined : { pid: Number(pid), start };
 }
 
+/** The names of which the instance has a note. */
+export async function notedNames(home: string): Promise<string[]> {
+  const files = await readdir(runFolder(home)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  return files.filter((file) => file.endsWith(".pid")).map((file) => file.slice(0, -".pid".length));
+}
+
 const TERM_MS = 10_000;
 const POLL_MS = 50;
 
@@ -71,13 +80,8 @@ const POLL_MS = 50;
  * group, by SIGTERM and after ten seconds by SIGKILL. Hold the instance's lock. Answers the names stopped.
  */
 export async function stopLeftovers(home: string): Promise<string[]> {
-  const files = await readdir(runFolder(home)).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  });
-  const names = files.filter((file) => file.endsWith(".pid")).map((file) => file.slice(0, -".pid".length));
   const stopped = await Promise.all(
-    names.map(async (name) => {
+    (await notedNames(home)).map(async (name) => {
       const left = await notedPid(home, name);
       const alive = left !== undefined && left.pid !== process.pid && lives(left);
       if (alive) await stopGroup(left);

@@ -94,6 +94,7 @@ function brokerProcess(
   const { PATH = "", HOME = "", LANG = "C.UTF-8" } = passedOn();
   return {
     name: "kafka",
+    kind: "server",
     program: "java",
     args: [
       ...flags,
@@ -146,6 +147,9 @@ async function writeConfiguration(server: KafkaServer): Promise<string> {
     "listener.name.client.plain.sasl.jaas.config": jaas,
     "listener.name.controller.plain.sasl.jaas.config": jaas,
     "log.dirs": dataFolder(home),
+    // After a kill -9 the controller refuses the new broker until the dead one's session is over (9 s by default).
+    "broker.session.timeout.ms": 3_000,
+    "broker.heartbeat.interval.ms": 500,
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": 0,
     "offsets.topic.replication.factor": 1,

@@ -22,6 +22,7 @@ export async function natsProcess(program: string, server: NatsServer): Promise<
   const { PATH = "", HOME = "" } = passedOn();
   return {
     name: "nats",
+    kind: "server",
     program,
     args: ["--config", file],
     cwd: server.home,

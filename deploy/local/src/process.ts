@@ -9,6 +9,8 @@ import { forgetPid, identify, notePid, signalGroup } from "./identity.ts";
 export interface ProcessSpec {
   /** Names the log file and the process in every message. */
   readonly name: string;
+  /** A `server` is the work of others (Kafka, NATS, the S3 store), a `service` is one of Millrace's own. */
+  readonly kind: "server" | "service";
   readonly program: string;
   readonly args: readonly string[];
   readonly cwd: string;
@@ -26,6 +28,7 @@ export type ProcessState = "stopped" | "starting" | "running" | "restarting" | "
 /** A supervised process as seen from outside. */
 export interface ProcessStatus {
   readonly name: string;
+  readonly kind: ProcessSpec["kind"];
   readonly state: ProcessState;
   /** Since when, in ms since the epoch. */
   readonly sinceMs: number;
@@ -79,6 +82,7 @@ export function superviseProcess(
   const stopping = new AbortController();
   let status: ProcessStatus = {
     name: spec.name,
+    kind: spec.kind,
     state: "stopped",
     sinceMs: Date.now(),
     restarts: 0,

@@ -24,6 +24,7 @@ export async function minioProcess(program: string, server: S3Server): Promise<P
   const { PATH = "", HOME = "" } = passedOn();
   return {
     name: "s3",
+    kind: "server",
     program,
     args: [
       "server",
@@ -52,6 +53,7 @@ export async function versitygwProcess(program: string, server: S3Server): Promi
   const { PATH = "", HOME = "" } = passedOn();
   return {
     name: "s3",
+    kind: "server",
     program,
     args: [`--port=127.0.0.1:${server.port}`, "--quiet", "posix", await dataFolder(server.home)],
     cwd: server.home,

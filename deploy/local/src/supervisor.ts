@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { passedOn } from "./config.ts";
-import { forgetPid, identify, lives, notedPid, notePid, stopLeftovers } from "./identity.ts";
+import { forgetPid, identify, lives, notedNames, notedPid, notePid, stopLeftovers } from "./identity.ts";
 import { type Lock, lock, tryLock } from "./lock.ts";
 import { type ProcessSpec, type ProcessStatus, type SupervisedProcess, superviseProcess } from "./process.ts";
 
@@ -23,7 +23,7 @@ export interface Instance {
   start(specs: readonly ProcessSpec[]): Promise<void>;
   /** In the order of their start. */
   status(): readonly ProcessStatus[];
-  /** Stops all, in reverse order of the calls of `start`; may be called in any state, more than once. */
+  /** Stops one after the other, in reverse order of their start; may be called in any state, more than once. */
   stop(): Promise<void>;
 }
 
@@ -38,7 +38,7 @@ const lockFile = (home: string): string => join(home, "run", "supervisor.lock");
  */
 export async function openInstance(
   home: string,
-  onChange: (status: ProcessStatus) => void,
+  onChange: (all: readonly ProcessStatus[]) => void,
   temporary = false,
 ): Promise<Instance> {
   await mkdir(home, { recursive: true, mode: 0o700 });
@@ -47,10 +47,11 @@ export async function openInstance(
   const self = identify(process.pid);
   if (self !== undefined) notePid(home, SUPERVISOR, self);
   const keeper = startKeeper(home, temporary);
-  const tiers: SupervisedProcess[][] = [];
+  const supervised: SupervisedProcess[] = [];
+  const status = (): ProcessStatus[] => supervised.map((one) => one.status());
 
   const stop = async (): Promise<void> => {
-    for (const tier of tiers.toReversed()) await Promise.all(tier.map((one) => one.stop()));
+    for (const one of supervised.toReversed()) await one.stop();
     await forgetPid(home, SUPERVISOR);
     await keeper.stop();
     held.release();
@@ -59,11 +60,11 @@ export async function openInstance(
   return {
     home,
     start: async (specs) => {
-      const tier = specs.map((spec) => superviseProcess(spec, home, onChange));
-      tiers.push(tier);
-      await Promise.all(tier.map((one) => one.start()));
+      const started = specs.map((spec) => superviseProcess(spec, home, () => onChange(status())));
+      supervised.push(...started);
+      await Promise.all(started.map((one) => one.start()));
     },
-    status: () => tiers.flat().map((one) => one.status()),
+    status,
     stop: () => {
       stopped ??= stop();
       return stopped;
@@ -78,24 +79,33 @@ export async function supervisorPid(home: string): Promise<number | undefined> {
 }
 
 /**
- * Stops the instance from outside: asks its supervisor by SIGTERM and waits until it has gone; ends what a killed
- * one left. Answers false when nothing ran. Throws when the supervisor has not gone within `deadlineMs`.
+ * Stops the instance from outside: asks its supervisor by SIGTERM and waits until it has gone, ends what a killed
+ * one left, and runs `afterwards` while nobody can start the instance. Answers the names of what it ended. Throws
+ * when the supervisor has not gone within `deadlineMs`.
  */
-export async function closeInstance(home: string, deadlineMs: number): Promise<boolean> {
+export async function closeInstance(
+  home: string,
+  deadlineMs: number,
+  afterwards: () => Promise<void> = async () => {},
+): Promise<string[]> {
   const pid = await supervisorPid(home);
   if (pid === process.pid) throw new Error(`${home} is run by this very process: stop the mesh itself`);
+  const names = pid === undefined ? [] : (await notedNames(home)).filter((name) => name !== SUPERVISOR);
   if (pid !== undefined) process.kill(pid, "SIGTERM");
-  let held: Lock;
-  try {
-    held = await lock(lockFile(home), undefined, AbortSignal.timeout(deadlineMs));
-  } catch (cause) {
-    throw new Error(`the supervisor of ${home} (${pid ?? "unknown"}) did not stop in ${deadlineMs} ms`, {
-      cause,
-    });
-  }
+  const held = await lock(lockFile(home), undefined, AbortSignal.timeout(deadlineMs)).catch(
+    (cause: unknown) => {
+      throw new Error(
+        `supervisor ${pid ?? "of unknown number"} of ${home} did not stop in ${deadlineMs} ms`,
+        {
+          cause,
+        },
+      );
+    },
+  );
   try {
     const left = await stopLeftovers(home);
-    return pid !== undefined || left.length > 0;
+    await afterwards();
+    return [...new Set([...names, ...left])].toSorted();
   } finally {
     held.release();
   }
