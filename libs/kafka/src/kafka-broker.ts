@@ -1,7 +1,10 @@
 import type { Log } from "@millrace/runtime";
 import { type Broker, type OutputRecord, type Producer, RecordTooLargeError } from "@millrace/stream";
-import { Kafka, KafkaJSError, KafkaJSProtocolError, logLevel, type TopicMessages } from "kafkajs";
+import kafkajs, { type TopicMessages } from "kafkajs";
 import { consume } from "./consume.ts";
+
+// kafkajs is CommonJS: Node cannot see its names from outside.
+const { Kafka, KafkaJSError, KafkaJSProtocolError, logLevel } = kafkajs;
 
 export interface KafkaSettings {
   readonly clientId: string;
