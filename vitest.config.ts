@@ -1,0 +1,26 @@
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+
+/** Unit and flow tests need nothing; contract, simulation and system tests start real servers and take longer. */
+const project = (name: string, include: string[], timeoutMs: number) => ({
+  test: { name, include, testTimeout: timeoutMs, hookTimeout: timeoutMs, exclude: ["**/node_modules/**"] },
+});
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      project(
+        "unit",
+        ["libs/**/*.test.ts", "services/**/*.test.ts", "lines/**/*.test.ts", "deploy/**/*.test.ts"],
+        30_000,
+      ),
+      project("architecture", ["test/architecture/**/*.test.ts"], 120_000),
+      project("flow", ["test/flow/**/*.test.ts"], 60_000),
+      project("simulation", ["test/simulation/**/*.test.ts"], 300_000),
+      project("contract", ["test/contract/**/*.test.ts"], 180_000),
+      project("system", ["test/system/**/*.test.ts"], 900_000),
+    ],
+  },
+});
+
+export default config;
