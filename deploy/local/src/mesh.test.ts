@@ -5,16 +5,13 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sleep } from "@millrace/runtime";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FOREIGN } from "../test/foreign.ts";
 import { identify, notePid } from "./identity.ts";
 import { downMesh, type Mesh, type MeshOptions, resetMesh, startMesh } from "./mesh.ts";
 import { type ProcessStatus, StartError } from "./process.ts";
 import { readSecrets } from "./secrets.ts";
 import { RunningError, supervisorPid } from "./supervisor.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 let home: string;
 let mesh: Mesh | undefined;
