@@ -178,3 +178,6 @@ function detailsOf(line: FeatureLine): Record<string, unknown> {
   );
   return { ...tasks[0]?.details() };
 }
+
+/** The steps themselves, for simulations that run them on fakes. */
+export { createComputeTask } from "./compute.ts";
