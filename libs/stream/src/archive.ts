@@ -36,18 +36,18 @@ export interface Block {
 /** Where an archive stands: how far its newest block goes. */
 export type ArchivePosition = Pick<Block, "nextOffset" | "seen">;
 
-/** The port to the index of blocks: the only memory an archive has. */
+/**
+ * The port to the index of blocks: the only memory an archive has. Both calls reject with a
+ * BlockIndexUnavailableError when the index is away (try again), and with anything else when it refuses.
+ */
 export interface BlockIndex {
   /** The end of the newest block of a partition; null when there is none. */
   newest(topic: string, partition: number): Promise<ArchivePosition | null>;
-  /**
-   * Adds a block behind the newest one. Rejects with a BlockIndexUnavailableError when the index is away: try
-   * again; with anything else when it refuses, for example because somebody else has added a block meanwhile.
-   */
+  /** Adds a block behind the newest one. It refuses for example when somebody else has added one meanwhile. */
   add(block: Block): Promise<void>;
 }
 
-/** The index of blocks is away or slow. Nothing is known about the block; add it again later. */
+/** The index of blocks is away or slow: ask again later. A block may have been added or not; add it again. */
 export class BlockIndexUnavailableError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -104,6 +104,9 @@ export async function startArchive<R>(
   ports: ArchivePorts,
 ): Promise<RunningArchive> {
   const tasks = new Map<number, ArchiveTask<R>>();
+  const stopped = new AbortController();
+  const say = (error: unknown): void =>
+    ports.log.warn({ err: error, step: definition.name }, "archive: waits for store and index");
   const step = await startStep(
     {
       name: definition.name,
@@ -111,22 +114,34 @@ export async function startArchive<R>(
       checkpointEveryMs: definition.everyMs,
       checkpoints: {
         load: async (partition) => {
-          const position = await ports.index.newest(definition.topic, partition);
+          const newest = (): Promise<ArchivePosition | null> =>
+            ports.index.newest(definition.topic, partition);
+          const position = await patiently(newest, stopped.signal, say);
           return position === null ? null : toCheckpoint(definition.topic, position);
         },
         save: async (partition) => tasks.get(partition)?.flush(),
       },
       createTask: (partition, snapshot, stopping) => {
         const position = snapshot as ArchivePosition | null;
-        const task = new ArchiveTask(partition, position, stopping, definition, ports);
+        const task = new ArchiveTask(partition, position, stopping, definition, ports, say);
         tasks.set(partition, task);
         return task;
       },
     },
-    ports,
+    {
+      ...ports,
+      // Waiting that a stop has ended is no failure.
+      fail: (error) => {
+        if (error !== stopped.signal.reason || !stopped.signal.aborted) ports.fail(error);
+      },
+    },
   );
   return {
     ...step,
+    stop: () => {
+      stopped.abort();
+      return step.stop();
+    },
     written: () => {
       const all = [...tasks.values()];
       return {
@@ -135,6 +150,26 @@ export async function startArchive<R>(
       };
     },
   };
+}
+
+/** Tries again while store or index is away, until the signal aborts: then throws the signal's reason. */
+async function patiently<T>(
+  work: () => Promise<T>,
+  signal: AbortSignal,
+  onWait: (error: unknown) => void,
+): Promise<T> {
+  for (let waitMs = RETRY_MS_MIN; ; waitMs = Math.min(2 * waitMs, RETRY_MS_MAX)) {
+    try {
+      return await work();
+    } catch (error) {
+      const isAway =
+        error instanceof ObjectStoreUnavailableError || error instanceof BlockIndexUnavailableError;
+      if (!isAway) throw error;
+      onWait(error);
+      await sleep(waitMs, signal);
+      if (signal.aborted) throw signal.reason;
+    }
+  }
 }
 
 function toCheckpoint(topic: string, position: ArchivePosition): Checkpoint {
@@ -154,6 +189,7 @@ class ArchiveTask<R> implements Task {
   readonly #stopping: AbortSignal;
   readonly #definition: ArchiveDefinition<R>;
   readonly #ports: ArchivePorts;
+  readonly #onWait: (error: unknown) => void;
   readonly #seen: Seen;
   #held: ArchivedRow<R>[] = [];
   /** Where the next block begins (null: at the first record that comes), and where it would end now. */
@@ -167,11 +203,13 @@ class ArchiveTask<R> implements Task {
     stopping: AbortSignal,
     definition: ArchiveDefinition<R>,
     ports: ArchivePorts,
+    onWait: (error: unknown) => void,
   ) {
     this.#partition = partition;
     this.#stopping = stopping;
     this.#definition = definition;
     this.#ports = ports;
+    this.#onWait = onWait;
     this.#seen = new Seen(position?.seen);
     this.#firstOffset = position?.nextOffset ?? null;
   }
@@ -217,7 +255,8 @@ class ArchiveTask<R> implements Task {
     await writeParquet(file, columns(cut.rows.map(({ row }) => row)));
     const bytes = await readFile(file);
     await rm(file);
-    await this.#patiently(async () => {
+    // At a stop it is tried once: nothing is lost, the records are read again.
+    const store = async (): Promise<void> => {
       const digest = await objects.put(bytes);
       await index.add({
         line,
@@ -233,26 +272,10 @@ class ArchiveTask<R> implements Task {
         maxKnownAtMs: cut.rows.reduce((max, row) => Math.max(max, row.knownAtMs), Number.NEGATIVE_INFINITY),
         seen: cut.seen,
       });
-    });
+    };
+    await patiently(store, this.#stopping, this.#onWait);
     this.blocks++;
     this.rows += cut.rows.length;
-  }
-
-  /** Tries again while store or index is away. At a stop nothing is lost: the records are read again. */
-  async #patiently(work: () => Promise<void>): Promise<void> {
-    for (let waitMs = RETRY_MS_MIN; ; waitMs = Math.min(2 * waitMs, RETRY_MS_MAX)) {
-      try {
-        return await work();
-      } catch (error) {
-        const isAway =
-          error instanceof ObjectStoreUnavailableError || error instanceof BlockIndexUnavailableError;
-        if (!isAway) throw error;
-        const { name: step } = this.#definition;
-        this.#ports.log.warn({ err: error, step, partition: this.#partition }, "archive: block waits");
-        await sleep(waitMs, this.#stopping);
-        if (this.#stopping.aborted) throw this.#stopping.reason;
-      }
-    }
   }
 
   #warnAbout(record: StreamRecord): void {
