@@ -31,11 +31,11 @@ export const attribute = {
   string: (name: string, s: string): Attribute => ({ name, type: TYPES.STRING, s: text.encode(s) }),
   floats: (name: string, floats: number[]): Attribute => ({ name, type: TYPES.FLOATS, floats }),
   ints: (name: string, ints: number[]): Attribute => ({ name, type: TYPES.INTS, ints: ints.map(BigInt) }),
-  strings: (name: string, strings: string[]): Attribute => ({
-    name,
-    type: TYPES.STRINGS,
-    strings: strings.map((s) => text.encode(s)),
-  }),
+  /** `of` says for each value which of the few texts it is. */
+  choices: (name: string, texts: string[], of: number[]): Attribute => {
+    const encoded = texts.map((s) => text.encode(s));
+    return { name, type: TYPES.STRINGS, strings: of.map((i) => encoded[i] as Uint8Array) };
+  },
   tensor: (name: string, t: Tensor): Attribute => ({ name, type: TYPES.TENSOR, t }),
 };
 

@@ -54,6 +54,11 @@ describe("parseLightgbm", () => {
     ]);
   });
 
+  it("reads the split of the unknown from all known values", () => {
+    const { trees } = parseLightgbm(HEAD + TREE.replace("threshold=0.25 -3", "threshold=inf -inf"));
+    expect(trees[0]?.slice(0, 2)).toMatchObject([{ threshold: Infinity }, { threshold: -Infinity }]);
+  });
+
   it("applies the slope of the objective's sigmoid", () => {
     const { trees } = parseLightgbm(HEAD.replace("sigmoid:1", "sigmoid:2") + STUMP);
     expect(trees[0]).toEqual([{ kind: "leaf", value: -1 }]);

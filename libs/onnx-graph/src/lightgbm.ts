@@ -86,7 +86,8 @@ function keys(section: string): Map<string, string> {
 }
 
 function number(key: string, text: string): number {
-  const value = Number(text);
+  // C writes a split of the unknown from all known values as "<= inf".
+  const value = text === "inf" ? Infinity : text === "-inf" ? -Infinity : Number(text);
   if (text === "" || Number.isNaN(value)) throw new LightgbmFormatError(`${key}: "${text}" is not a number`);
   return value;
 }

@@ -43,6 +43,7 @@ describe("treeEnsembleModel", () => {
     expect(model([split, leaf])).toThrow("there is no node 2");
     expect(model([{ ...split, right: 0 }, leaf])).toThrow("node 0 is reached twice");
     expect(model([{ ...split, right: 1 }, leaf])).toThrow("node 1 is reached twice");
+    expect(model([{ kind: "leaf", value: Infinity }])).toThrow("leaf 0 is not a finite number");
     expect(model([leaf, leaf])).toThrow("no row reaches");
     expect(model([{ ...split, feature: 2 }, leaf, leaf])).toThrow("feature 2 of 2");
     expect(model([{ ...split, threshold: Number.NaN }, leaf, leaf])).toThrow("NaN");

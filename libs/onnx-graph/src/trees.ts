@@ -44,7 +44,8 @@ const FLOAT32_MAX = 3.4028234663852886e38;
 /**
  * The ensemble as an ONNX TreeEnsembleRegressor and a sigmoid. Splits decide exactly as in double precision; the
  * leaves are added in FP32, which for a thousand trees differs from double precision by about 1e-6.
- * Throws a RangeError when there is no tree, a node refers to a missing feature or node, or a node is reached twice.
+ * Throws a RangeError when there is no tree, a node refers to a missing feature or node, is reached twice, or a leaf is
+ * not finite.
  */
 export function treeEnsembleModel(description: ModelDescription, ensemble: TreeEnsemble): Uint8Array {
   if (ensemble.trees.length === 0) throw new RangeError("an ensemble needs at least one tree");
@@ -75,9 +76,10 @@ export function treeEnsembleModel(description: ModelDescription, ensemble: TreeE
             "nodes_nodeids",
             nodes.map(({ nodeId }) => nodeId),
           ),
-          attribute.strings(
+          attribute.choices(
             "nodes_modes",
-            nodes.map(({ n }) => (n.kind === "split" ? "BRANCH_LEQ" : "LEAF")),
+            ["LEAF", "BRANCH_LEQ"],
+            of(() => 1),
           ),
           attribute.ints(
             "nodes_featureids",
@@ -133,7 +135,11 @@ function checkTree(tree: Tree, t: number, features: number): void {
     if (found === undefined) throw new RangeError(`tree ${t}: there is no node ${at}`);
     if (reached.has(at)) throw new RangeError(`tree ${t}: node ${at} is reached twice`);
     reached.add(at);
-    if (found.kind === "leaf") continue;
+    if (found.kind === "leaf") {
+      if (!Number.isFinite(Math.fround(found.value)))
+        throw new RangeError(`tree ${t}: leaf ${at} is not a finite number`);
+      continue;
+    }
     if (!Number.isInteger(found.feature) || found.feature < 0 || found.feature >= features) {
       throw new RangeError(`tree ${t}: node ${at} splits on feature ${found.feature} of ${features}`);
     }
