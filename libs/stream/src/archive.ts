@@ -88,6 +88,8 @@ export interface ArchivePorts extends StepPorts {
 export interface RunningArchive extends RunningStep {
   /** Blocks and rows written by this process. */
   written(): { readonly blocks: number; readonly rows: number };
+  /** Writes what is held now as blocks; resolves when they are indexed. */
+  flush(): Promise<void>;
 }
 
 const RETRY_MS_MIN = 500;
@@ -141,6 +143,9 @@ export async function startArchive<R>(
     stop: () => {
       stopped.abort();
       return step.stop();
+    },
+    flush: async () => {
+      await Promise.all([...tasks.values()].map((task) => task.flush()));
     },
     written: () => {
       const all = [...tasks.values()];
