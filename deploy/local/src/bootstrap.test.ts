@@ -34,7 +34,7 @@ describe("bootstrap", () => {
   it("names everything that is missing at once, each with its remedy", () => {
     const { code, said } = bootstrap("start");
     expect(code).toBe(2);
-    for (const wanted of ["npm 10", "Java 17", "Maven 3.6", "Go 1.24", "python3 with pip"]) {
+    for (const wanted of ["npm 10", "Java 17", "Maven", "Go 1.24", "python3 with pip"]) {
       expect(said).toMatch(new RegExp(`${wanted}.*: .*(install|https://)`));
     }
   });
@@ -42,9 +42,9 @@ describe("bootstrap", () => {
   it("tells old versions from new ones", async () => {
     await fake("npm", "9.9.4");
     await fake("java", 'openjdk version "21.0.2" 2024-01-16');
-    await fake("mvn", "Apache Maven 3.8.7");
+    await fake("mvn", "");
     await fake("go", "go version go1.19.8 linux/amd64");
-    await fake("python3", "pip 23.2.1 from /somewhere (python 3.11)");
+    await fake("python3", "");
     const { code, said } = bootstrap("test");
     expect(code).toBe(2);
     expect(said.match(/^ {2}.*$/gm)).toEqual([
@@ -65,7 +65,7 @@ describe("bootstrap", () => {
   it("refuses an unknown command", () => {
     expect(bootstrap("constructor")).toEqual({
       code: 2,
-      said: 'millrace: unknown command "constructor": use one of start, test, check, prove\n',
+      said: 'millrace: unknown command "constructor": use one of start, test, check, prove, prerequisites\n',
     });
   });
 });
