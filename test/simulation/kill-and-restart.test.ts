@@ -29,7 +29,7 @@ import { describe, expect, it } from "vitest";
 
 const log = createLog("simulation", "silent");
 const FLIGHTS = 300;
-const SEEDS = Number(process.env["MILLRACE_SIMULATION_SEEDS"] ?? 25);
+const SEEDS = Number(process.env["MILLRACE_SIMULATION_SEEDS"] ?? 15);
 
 function random(seed: number): () => number {
   let state = seed | 0;
@@ -109,12 +109,14 @@ async function run(seed: number, killing: boolean): Promise<Outcome> {
       const start = async (): Promise<void> => {
         const point = CRASH_POINTS[Math.floor(next() * CRASH_POINTS.length)] as (typeof CRASH_POINTS)[number];
         const after = killing ? 1 + Math.floor(next() * 4) : Number.POSITIVE_INFINITY;
-        const life = mortal(broker, checkpoints, point, after);
+        const life = mortal(broker, checkpoints, point, after, () => sleep(next() * 3));
         step = await startStep(define(life.checkpoints), {
           broker: life.broker,
           clock: { now: () => Date.now() },
           log,
-          fail: () => {},
+          fail: (error) => {
+            if (!life.dead()) throw error;
+          },
         });
         reviving = (async () => {
           while (!life.dead() && !done) await sleep(1);

@@ -20,13 +20,15 @@ export interface Mortal {
 
 /**
  * The ports of a process that dies at the `count`-th passing of a crash point (1: the first). What it has written by
- * then stays written; everything later is refused, as if the process were gone.
+ * then stays written; everything later is refused, as if the process were gone. `latency` is how long records are on
+ * their way: what is done without waiting for them can be seen to overtake them.
  */
 export function mortal(
   broker: Broker,
   checkpoints: CheckpointStore,
   point: CrashPoint,
   count: number,
+  latency: () => Promise<void>,
 ): Mortal {
   let left = count;
   let dead = false;
@@ -42,6 +44,7 @@ export function mortal(
         const producer = await broker.producer();
         return {
           send: async (records) => {
+            await latency();
             pass("before-send");
             await producer.send(records);
             pass("after-send");
