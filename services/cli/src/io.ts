@@ -35,11 +35,7 @@ export function processIo(color: boolean): Io {
   };
 }
 
-/** JSON with 64-bit integers (protobuf) as numbers: counts, versions and times are all safe integers. */
+/** One line of JSON, with 64-bit integers (protobuf) as numbers: counts, versions and times are all safe integers. */
 export function toJson(value: unknown): string {
-  return JSON.stringify(
-    value,
-    (_key, inner: unknown) => (typeof inner === "bigint" ? Number(inner) : inner),
-    2,
-  );
+  return JSON.stringify(value, (_key, inner: unknown) => (typeof inner === "bigint" ? Number(inner) : inner));
 }

@@ -61,4 +61,6 @@ export interface Local {
   down(): Promise<readonly string[]>;
   /** The same, and removes its data and logs. */
   reset(): Promise<readonly string[]>;
+  /** What the machine needs and lacks, a line each with its remedy. */
+  missingPrerequisites(): Promise<readonly string[]>;
 }

@@ -32,3 +32,13 @@ export function lagOf(statuses: Statuses, line: string): Record<string, number> 
     ),
   );
 }
+
+/** Whether the service does its work (`/readyz`). */
+export async function isReady(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    return response.ok;
+  } catch {
+    return false;
+  }
+}

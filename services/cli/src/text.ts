@@ -32,6 +32,13 @@ export function decimal(value: number | null | undefined, digits = 3): string {
   return value === null || value === undefined || !Number.isFinite(value) ? "-" : value.toFixed(digits);
 }
 
+/** A number over many orders of magnitude: 3.2, 870, 4.1e5. */
+export function power(value: number): string {
+  if (!Number.isFinite(value)) return "-";
+  if (Math.abs(value) < 1_000) return value < 10 ? value.toFixed(1) : value.toFixed(0);
+  return value.toExponential(1).replace("e+", "e");
+}
+
 /** ms since the epoch as `2001-01-05 14:20` in UTC; "-" for 0 and what is no time. */
 export function timeText(ms: number, withSeconds = false): string {
   if (!Number.isFinite(ms) || ms <= 0) return "-";
@@ -72,4 +79,9 @@ export function shortDigest(digest: string): string {
 /** Cuts to `width` characters; a cut text ends with an ellipsis. */
 export function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}
+
+/** Text of others without control characters, which could move the cursor or hide what follows. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (character) => (character === "\n" || character === "\t" ? " " : "\ufffd"));
 }

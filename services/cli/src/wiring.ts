@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { featureApi, GRPCInferenceService, registryApi } from "@millrace/contracts";
 import { createKafkaBroker } from "@millrace/kafka";
 import {
@@ -13,7 +15,7 @@ import {
   StartError,
   startMesh,
 } from "@millrace/local";
-import { createRpcClient, RpcError } from "@millrace/rpc";
+import { createRpcClient } from "@millrace/rpc";
 import { createLog } from "@millrace/runtime";
 import type { CliConfig } from "./config.ts";
 import { Failure } from "./failure.ts";
@@ -34,6 +36,7 @@ export function localMesh(config: CliConfig): Local {
       startMesh({ home, onChange, onProgress: (progress) => onProgress(progressLine(progress)) }),
     down: () => downMesh(home),
     reset: () => resetMesh(home),
+    missingPrerequisites,
   };
 }
 
@@ -99,14 +102,8 @@ export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
   };
 }
 
-/** The gRPC status by name, where the error came over gRPC. */
-export function rpcCode(error: unknown): string | null {
-  return error instanceof RpcError ? error.code : null;
-}
-
-/** The error as something the user can act on; null: it is a defect. */
-export function toFailure(error: unknown): Failure | null {
-  if (error instanceof Failure) return error;
+/** The mesh's own refusals as something the user can act on; null: none of them. */
+export function meshFailure(error: unknown): Failure | null {
   if (error instanceof RunningError) {
     return new Failure(
       "a mesh already runs in this folder",
@@ -115,25 +112,26 @@ export function toFailure(error: unknown): Failure | null {
     );
   }
   if (error instanceof StartError) {
-    return new Failure(error.message, "Run `npx millrace doctor`; it names what is missing.", {
-      cause: error,
-    });
-  }
-  if (error instanceof RpcError) {
-    return new Failure(error.message, REMEDIES[error.code] ?? "The service's log has the cause.", {
-      cause: error,
-    });
+    return new Failure(error.message, "`npx millrace doctor` says what is missing.", { cause: error });
   }
   return null;
 }
 
-const REMEDIES: Readonly<Partial<Record<RpcError["code"], string>>> = {
-  unavailable:
-    "Start the mesh with `npx millrace up --detach`; `npx millrace doctor` says what is reachable.",
-  deadlineExceeded: "The service is busy or stuck: `npx millrace doctor` says which.",
-  unauthenticated: "The mesh has other secrets than this folder: name its folder with --home.",
-  notFound: "`npx millrace lines` and `npx millrace versions LINE` show what there is.",
-  invalidArgument: "Correct what the message names.",
-  failedPrecondition: "`npx millrace status` shows the state that is in the way.",
-  aborted: "Somebody else changed it at the same time: try again.",
-};
+/** The bootstrap knows what the machine needs; it runs before anything is installed, so it is asked as a program. */
+async function missingPrerequisites(): Promise<readonly string[]> {
+  const bootstrap = join(REPOSITORY, "deploy/local/bootstrap.mjs");
+  const child = spawn(process.execPath, [bootstrap, "prerequisites"], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  let text = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    text += chunk.toString("utf8");
+  });
+  const code = await new Promise<number>((resolve) => {
+    child.once("error", () => resolve(127));
+    child.once("close", (exit) => resolve(exit ?? 1));
+  });
+  if (code === 0) return [];
+  const lines = text.split("\n").filter((line) => line.startsWith("  "));
+  return lines.length > 0 ? lines.map((line) => line.trim()) : [text.trim()];
+}

@@ -1,21 +1,4 @@
-import type { DriftReport, ServiceStatus } from "@millrace/contracts";
-
-/** Quality of one set of scores, as the feature service shows it. */
-export interface Scores {
-  readonly logLoss: number;
-  readonly brier: number;
-  readonly averagePrecision: number;
-  readonly auc: number;
-}
-
-/** Live quality on the same rows: of what served, of the first model never retrained, of the base rate. */
-export interface LiveQuality {
-  readonly rows: number;
-  readonly positives: number;
-  readonly serving: Scores;
-  readonly first: Scores | null;
-  readonly baseRate: { readonly averagePrecision: number };
-}
+import type { DriftReport, LiveQuality, ServiceStatus } from "@millrace/contracts";
 
 /** `details` of the feature service: live quality of the newest labels, and of each version on its own predictions. */
 export interface FeatureDetails {
@@ -25,9 +8,12 @@ export interface FeatureDetails {
   };
   readonly drift?: {
     readonly version: number;
+    /** Evidence that multiplies with each label that speaks for harm: 1 says nothing, `threshold` alarms. */
     readonly statistic: number;
     readonly threshold: number;
     readonly rows: number;
+    /** Where the champion is wrong most, in words; null before it is watched. */
+    readonly slice?: string | null;
     readonly referenceLoss: number;
     readonly liveLoss: number;
     readonly shifts: readonly { readonly feature: string; readonly psi: number }[];

@@ -1,32 +1,12 @@
-import type { Verdict } from "@millrace/contracts";
+import type { LiveQuality, Verdict } from "@millrace/contracts";
 import type { LineDefinition } from "@millrace/lines";
 import type { Clients, MeshAddress, Part } from "../mesh.ts";
 import { lagOf, readStatuses, type Statuses } from "../status.ts";
 import { type Tail, tailLine } from "../tail.ts";
-import {
-  countOf,
-  detailsOf,
-  type FeatureDetails,
-  type InferenceDetails,
-  type LiveQuality,
-  type Swap,
-} from "./details.ts";
+import { countOf, detailsOf, type FeatureDetails, type InferenceDetails, type Swap } from "./details.ts";
 import type { PlayerState, Snapshot } from "./snapshot.ts";
-import type { Counts } from "./summary.ts";
+import type { Counts, VersionFact } from "./summary.ts";
 import { type Facts, type Loop, type RunFact, timeline } from "./timeline.ts";
-
-/** One registered version, as shown to people. */
-export interface VersionFact {
-  readonly version: number;
-  readonly recipe: string;
-  readonly digest: string;
-  readonly features: string;
-  readonly runId: string;
-  readonly registeredAtMs: number;
-  readonly trainedUntilMs: number;
-  readonly passed: boolean;
-  readonly verdict: Verdict | null;
-}
 
 export interface Observer {
   /** Asks every service once. A service that does not answer keeps what it said before. */

@@ -1,5 +1,5 @@
 /** The loop as plain lines, where the terminal cannot be redrawn: what is new since the snapshot before. Pure. */
-import { clockText, count, decimal, durationText, timeText } from "../text.ts";
+import { clockText, count, decimal, durationText, power, timeText } from "../text.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 /** One line for each thing that matters and happened between two snapshots; each begins with the time of day. */
@@ -56,6 +56,6 @@ export function stateLine(snapshot: Snapshot): string {
     window === null
       ? "AP -"
       : `AP ${decimal(window.serving.averagePrecision)} first ${decimal(window.first?.averagePrecision)} base ${decimal(window.baseRate.averagePrecision)}`,
-    `drift ${decimal(drift?.statistic, 1)}/${decimal(drift?.threshold, 1)}`,
+    `drift ${drift === null ? "-" : `${power(drift.statistic)} of ${power(drift.threshold)}`}`,
   ].join(" · ");
 }

@@ -5,21 +5,28 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { LiveQuality } from "@millrace/contracts";
 import { canonicalJson, sourceTopic } from "@millrace/contracts";
 import { every, sleep, writeFileDurably } from "@millrace/runtime";
 import { errorText, Failure } from "../failure.ts";
 import type { Io } from "../io.ts";
 import { loadLine } from "../line-file.ts";
 import type { Clients, Local, MeshAddress, Part, RunningMesh } from "../mesh.ts";
-import { count, decimal, durationText } from "../text.ts";
-import type { LiveQuality } from "./details.ts";
+import { count, durationText } from "../text.ts";
 import { type Observer, observeLine } from "./observer.ts";
 import { newLines, stateLine } from "./plain.ts";
 import { type Player, startPlayer } from "./player.ts";
 import { openScreen, type Screen } from "./screen.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { type Counts, countsJson, type Equation, equations, qualityJson } from "./summary.ts";
-import { between, type Facts, type Loop, STAGES, type StageName } from "./timeline.ts";
+import {
+  type Counts,
+  type Equation,
+  equations,
+  type LoopReport,
+  loopReport,
+  reportLines,
+} from "./summary.ts";
+import { type Facts, type Loop, STAGES } from "./timeline.ts";
 import { renderView } from "./view.ts";
 
 export interface LoopOptions {
@@ -57,8 +64,11 @@ const STATE_LINE_MS = 5_000;
 /** Labels on the new champion's own predictions, before its quality counts as measured. */
 const LABELS_AFTER = 3_000;
 
-/** Runs until the signal aborts (exit code 0) or, with `once`, until the loop is complete or late (0 or 1). */
-export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<number> {
+/**
+ * Runs until the signal aborts (answers null) or, with `once`, until the loop is complete or late: answers its
+ * report, and what is wrong with it. The mesh is down again when this ends.
+ */
+export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<LoopEnd | null> {
   const { io, local, now, startedAtMs, stop } = ports;
   const say = (text: string): void => (options.json ? io.writeError(`${text}\n`) : io.write(`${text}\n`));
   const screen: Screen | null = io.terminal && options.redraw && !options.json ? openScreen(io) : null;
@@ -104,10 +114,10 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<n
       show();
     }, begin);
     mesh = await orStopped(starting, stop);
-    if (mesh === undefined) return 0;
+    if (mesh === undefined) return null;
     parts = mesh.status();
     reached("startMs");
-    if (stop.aborted) return 0;
+    if (stop.aborted) return null;
     const address = await local.address();
     if (address === null) throw new Error("the mesh runs, but its address is not known");
     clients = ports.connect(address);
@@ -179,7 +189,7 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<n
       },
     );
     if (failed.signal.aborted) throw failed.signal.reason;
-    if (stop.aborted) return 0;
+    if (stop.aborted) return null;
 
     // 5. The end of --once: let everything arrive, then do the sums.
     doing = "the player stops; waiting until everything under way has arrived";
@@ -189,20 +199,20 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<n
     const snapshot = show();
     screen?.close();
     const sums = equations(counts, line.predict.on);
-    const report = summaryJson(snapshot.loop, stages, counts, window, watching, sums, {
-      line: await lineDigest(clients, line.name),
+    const report = loopReport({
+      loop: snapshot.loop,
+      stages,
+      counts,
+      before: window,
+      after: watching.quality()?.byVersion[String(snapshot.loop.version)] ?? null,
+      facts: watching.facts(asFact(shock)),
+      versions: watching.versions(),
+      aliases: watching.aliases(),
+      lineDigest: await lineDigest(clients, line.name),
+      equations: sums,
     });
-    for (const text of summaryLines(report, sums)) say(text);
-    if (options.json) io.write(`${JSON.stringify(report)}\n`);
-    if (problem !== null) throw problem;
-    const wrong = sums.filter(({ holds }) => !holds);
-    if (wrong.length > 0) {
-      throw new Failure(
-        `the counts do not add up: ${wrong.map(({ text, left, right }) => `${text} (${left}, ${right})`).join("; ")}`,
-        "Run `npx millrace doctor` and `npx millrace status flights`; the logs have the cause.",
-      );
-    }
-    return 0;
+    reportLines(report).forEach(say);
+    return { report, problem: problem ?? sumsProblem(sums) };
   } finally {
     screen?.close();
     if (mesh !== undefined) say("stopping");
@@ -212,6 +222,22 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<n
     await mesh?.stop();
     if (mesh !== undefined) say("stopped; `npm start` goes on from here");
   }
+}
+
+/** What `--once` found. */
+export interface LoopEnd {
+  readonly report: LoopReport;
+  /** null: the loop is complete and the counts add up. */
+  readonly problem: Failure | null;
+}
+
+function sumsProblem(sums: readonly Equation[]): Failure | null {
+  const wrong = sums.filter(({ holds }) => !holds);
+  if (wrong.length === 0) return null;
+  return new Failure(
+    `the counts do not add up: ${wrong.map(({ text, left, right }) => `${text} (${left}, ${right})`).join("; ")}`,
+    "The services' logs have the cause.",
+  );
 }
 
 const START_PATIENCE_MS = 20_000;
@@ -338,87 +364,4 @@ function early(
       state: "waiting",
     },
   };
-}
-
-type Report = ReturnType<typeof summaryJson>;
-
-function summaryJson(
-  loop: Loop,
-  stages: Readonly<Record<string, number>>,
-  counts: Counts,
-  before: LiveQuality | null,
-  observer: Observer,
-  sums: readonly Equation[],
-  digests: { readonly line: string },
-) {
-  const gap = (from: StageName, to: StageName): number | null => between(loop, from, to);
-  const run = observer.facts(null).runs.find(({ id }) => id === loop.runId);
-  const swap = observer.facts(null).swaps.find(({ version }) => version === loop.version);
-  const versions = observer.versions();
-  const champion = versions.find(({ version }) => version === observer.aliases()["champion"]);
-  const after = observer.quality()?.byVersion[String(loop.version)] ?? null;
-  return {
-    complete: loop.state === "complete",
-    stages: {
-      ...stages,
-      shockToDriftMs: gap("shock", "drift"),
-      driftToDecisionMs: gap("drift", "decision"),
-      buildMs: run?.stageMs["build"] ?? gap("decision", "dataset"),
-      trainMs: run?.stageMs["train"] ?? gap("dataset", "training"),
-      judgeMs: run?.stageMs["judge"] ?? gap("training", "judgement"),
-      registerMs: run?.stageMs["register"] ?? gap("judgement", "registered"),
-      promoteMs: run?.stageMs["promote"] ?? gap("registered", "promoted"),
-      swapMs: gap("promoted", "swapped"),
-      driftToBetterMs: gap("drift", "swapped"),
-      shockToBetterMs: gap("shock", "swapped"),
-    },
-    swap: swap?.ms ?? {},
-    counts: countsJson(counts),
-    countsByStream: { sent: counts.sent, accepted: counts.accepted },
-    equations: sums,
-    quality: { before: qualityJson(before), after: qualityJson(after) },
-    versions: versions.map(({ version, recipe, digest, registeredAtMs, trainedUntilMs, passed }) => ({
-      version,
-      recipe,
-      digest,
-      registeredAtMs,
-      trainedUntilMs,
-      passed,
-    })),
-    aliases: observer.aliases(),
-    digests: { line: digests.line, features: champion?.features ?? "", champion: champion?.digest ?? "" },
-  };
-}
-
-function summaryLines(report: Report, sums: readonly Equation[]): string[] {
-  const { quality } = report;
-  const time = (ms: number | null | undefined): string => durationText(ms ?? Number.NaN);
-  const scores = (name: string, q: typeof quality.after): string =>
-    q === null
-      ? `  ${name}: no labels`
-      : `  ${name}: AP ${decimal(q.serving.ap)}, AUC ${decimal(q.serving.auc)}` +
-        (q.first === null
-          ? ""
-          : `; first model never retrained: AP ${decimal(q.first.ap)}, AUC ${decimal(q.first.auc)}`) +
-        `; base rate: AP ${decimal(q.baseRate.ap)} (${count(q.rows)} labels)`;
-  return [
-    "",
-    report.complete ? "One complete loop." : "The loop is not complete.",
-    "Stages",
-    ...Object.entries(report.stages).map(([name, ms]) => `  ${name.replace(/Ms$/, "")}: ${time(ms)}`),
-    "Counts",
-    ...sums.map(
-      ({ text, left, right, holds }) =>
-        `  ${text}: ${count(left)} ${holds ? "=" : "≠"} ${count(right)} ${holds ? "✓" : "✗"}`,
-    ),
-    "Live quality",
-    scores("shortly before the swap", quality.before),
-    scores("after the swap, on the new champion's own predictions", quality.after),
-    "Versions",
-    ...report.versions.map(
-      ({ version, recipe, digest, passed }) =>
-        `  ${version}  ${recipe}  ${digest.slice(0, 12)}  ${passed ? "passed" : "refused"}`,
-    ),
-    "",
-  ];
 }

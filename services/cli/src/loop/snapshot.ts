@@ -1,6 +1,6 @@
-import type { Decision, Progress, Verdict } from "@millrace/contracts";
+import type { Decision, LiveQuality, Progress, Verdict } from "@millrace/contracts";
 import type { Part } from "../mesh.ts";
-import type { FeatureDetails, LiveQuality, Swap } from "./details.ts";
+import type { FeatureDetails, Swap } from "./details.ts";
 import type { Loop } from "./timeline.ts";
 
 /** Everything that the live view shows, of one moment. */

@@ -1,5 +1,7 @@
 /** The end of a complete loop: do the counts add up, and what did the loop gain? Pure. */
-import type { LiveQuality } from "./details.ts";
+import type { LiveQuality, Verdict } from "@millrace/contracts";
+import { count, decimal, durationText } from "../text.ts";
+import { between, type Facts, type Loop, type StageName } from "./timeline.ts";
 
 /** Counts of one line over its whole life. */
 export interface Counts {
@@ -77,4 +79,124 @@ export function qualityJson(quality: LiveQuality | null): QualityJson | null {
     first: quality.first === null ? null : short(quality.first),
     baseRate: { ap: quality.baseRate.averagePrecision },
   };
+}
+
+/** One registered version, as shown to people. */
+export interface VersionFact {
+  readonly version: number;
+  readonly recipe: string;
+  readonly digest: string;
+  readonly features: string;
+  readonly runId: string;
+  readonly registeredAtMs: number;
+  readonly trainedUntilMs: number;
+  readonly passed: boolean;
+  readonly verdict: Verdict | null;
+}
+
+/** The last line of `npm start -- --once --json`. Times are wall-clock ms; null: not reached. */
+export interface LoopReport {
+  readonly complete: boolean;
+  readonly stages: Readonly<Record<string, number | null>>;
+  /** How long each stage of the swap took, as the inference service measured it. */
+  readonly swap: Readonly<Record<string, number>>;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly countsByStream: Pick<Counts, "sent" | "accepted">;
+  readonly equations: readonly Equation[];
+  /** before: the newest labels when the new champion began to serve; after: labels of its own predictions. */
+  readonly quality: { readonly before: QualityJson | null; readonly after: QualityJson | null };
+  readonly versions: readonly Pick<
+    VersionFact,
+    "version" | "recipe" | "digest" | "registeredAtMs" | "trainedUntilMs" | "passed"
+  >[];
+  readonly aliases: Readonly<Record<string, number>>;
+  readonly digests: { readonly line: string; readonly features: string; readonly champion: string };
+}
+
+export function loopReport(found: {
+  readonly loop: Loop;
+  /** ms since the command began, by name. */
+  readonly stages: Readonly<Record<string, number>>;
+  readonly counts: Counts;
+  readonly before: LiveQuality | null;
+  readonly after: LiveQuality | null;
+  readonly facts: Facts;
+  readonly versions: readonly VersionFact[];
+  readonly aliases: Readonly<Record<string, number>>;
+  readonly lineDigest: string;
+  readonly equations: readonly Equation[];
+}): LoopReport {
+  const { loop, facts, versions, aliases, counts } = found;
+  const gap = (from: StageName, to: StageName): number | null => between(loop, from, to);
+  const stageMs = facts.runs.find(({ id }) => id === loop.runId)?.stageMs ?? {};
+  const champion = versions.find(({ version }) => version === aliases["champion"]);
+  return {
+    complete: loop.state === "complete",
+    stages: {
+      ...found.stages,
+      shockToDriftMs: gap("shock", "drift"),
+      driftToDecisionMs: gap("drift", "decision"),
+      buildMs: stageMs["build"] ?? gap("decision", "dataset"),
+      trainMs: stageMs["train"] ?? gap("dataset", "training"),
+      judgeMs: stageMs["judge"] ?? gap("training", "judgement"),
+      registerMs: stageMs["register"] ?? gap("judgement", "registered"),
+      promoteMs: stageMs["promote"] ?? gap("registered", "promoted"),
+      swapMs: gap("promoted", "swapped"),
+      driftToBetterMs: gap("drift", "swapped"),
+      shockToBetterMs: gap("shock", "swapped"),
+    },
+    swap: facts.swaps.find(({ version }) => version === loop.version)?.ms ?? {},
+    counts: countsJson(counts),
+    countsByStream: { sent: counts.sent, accepted: counts.accepted },
+    equations: found.equations,
+    quality: { before: qualityJson(found.before), after: qualityJson(found.after) },
+    versions: versions.map(({ version, recipe, digest, registeredAtMs, trainedUntilMs, passed }) => ({
+      version,
+      recipe,
+      digest,
+      registeredAtMs,
+      trainedUntilMs,
+      passed,
+    })),
+    aliases,
+    digests: {
+      line: found.lineDigest,
+      features: champion?.features ?? "",
+      champion: champion?.digest ?? "",
+    },
+  };
+}
+
+/** The report for people. */
+export function reportLines(report: LoopReport): string[] {
+  return [
+    "",
+    report.complete ? "One complete loop." : "The loop is not complete.",
+    "Stages",
+    ...Object.entries(report.stages).map(
+      ([name, ms]) => `  ${name.replace(/Ms$/, "").padEnd(18)} ${durationText(ms ?? Number.NaN)}`,
+    ),
+    "Counts",
+    ...report.equations.map(
+      ({ text, left, right, holds }) =>
+        `  ${holds ? "✓" : "✗"} ${text.padEnd(42)} ${count(left)} ${holds ? "=" : "≠"} ${count(right)}`,
+    ),
+    "Live quality",
+    qualityLine("just before the swap", report.quality.before),
+    qualityLine("the new champion's own predictions", report.quality.after),
+    "Versions",
+    ...report.versions.map(
+      ({ version, recipe, digest, passed }) =>
+        `  ${version}  ${recipe}  ${digest.slice(0, 12)}  ${passed ? "passed" : "refused"}`,
+    ),
+    "",
+  ];
+}
+
+function qualityLine(name: string, quality: QualityJson | null): string {
+  if (quality === null) return `  ${name}: no labels`;
+  const { serving, first, baseRate, rows } = quality;
+  const never =
+    first === null ? "" : ` · first model never retrained AP ${decimal(first.ap)} AUC ${decimal(first.auc)}`;
+  return `  ${name}: AP ${decimal(serving.ap)} AUC ${decimal(serving.auc)}${never} · base rate AP ${decimal(baseRate.ap)} (${count(rows)} labels)`;
 }

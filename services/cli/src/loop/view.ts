@@ -2,8 +2,9 @@
  * The live view: one snapshot in, lines of text out. Pure. A row is a list of pieces, each with a style, so that the
  * width is counted without colour codes; `paint` turns a piece into text for a terminal.
  */
-import { bar, clockText, count, cut, decimal, durationText, timeText } from "../text.ts";
-import type { LiveQuality, Scores } from "./details.ts";
+
+import type { LiveQuality, Quality } from "@millrace/contracts";
+import { bar, clockText, count, cut, decimal, durationText, power, timeText } from "../text.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Stage, StageName } from "./timeline.ts";
 
@@ -149,7 +150,7 @@ function serving(snapshot: Snapshot, width: number): Row[] {
 function qualityRows(quality: LiveQuality, snapshot: Snapshot, width: number): Row[] {
   const barWidth = Math.max(10, Math.min(40, width - LABEL - 60));
   const name = 31;
-  const row = (who: string, scores: Partial<Scores>, style: Style): Row => [
+  const row = (who: string, scores: Partial<Quality>, style: Style): Row => [
     label(""),
     piece(who.padEnd(name)),
     piece(decimal(scores.averagePrecision).padStart(7), "bold"),
@@ -177,27 +178,49 @@ function qualityRows(quality: LiveQuality, snapshot: Snapshot, width: number): R
   ];
 }
 
+/**
+ * The evidence multiplies with each label, so the bar shows its logarithm: it fills evenly while harm lasts.
+ */
 function drift(snapshot: Snapshot, width: number): Row[] {
   const found = snapshot.drift;
-  if (found === null) return [[label("drift"), piece("watching starts with the first trained model", "dim")]];
-  const share = found.threshold > 0 ? found.statistic / found.threshold : 0;
+  if (found === null || found.version === 0) {
+    return [[label("drift"), piece("watching begins with the first trained model", "dim")]];
+  }
+  const share = Math.log(Math.max(1, found.statistic)) / Math.log(found.threshold);
   const style: Style = share >= 1 ? "bad" : share >= 0.5 ? "warn" : "good";
   const shifts = found.shifts
     .slice(0, width >= 120 ? 4 : 2)
     .map(({ feature, psi }) => `${feature} ${decimal(psi, 2)}`)
     .join(" · ");
+  const last = found.lastReport;
+  const where = share >= 0.25 && found.slice ? found.slice : "";
   return [
     [
       label("drift"),
       piece(bar(share, 20), style),
       piece("│ ", "dim"),
-      piece(`${decimal(found.statistic, 1)} of ${decimal(found.threshold, 1)}`, style),
-      piece(
-        `  Brier ${decimal(found.referenceLoss)} → ${decimal(found.liveLoss)} on ${count(found.rows)} rows`,
-        "dim",
-      ),
+      piece(`evidence ${power(found.statistic)} of ${power(found.threshold)}`, style),
+      piece(`  Brier ${decimal(found.referenceLoss)} → ${decimal(found.liveLoss)}`, "dim"),
+      piece(` on ${count(found.rows)}`, "dim"),
     ],
-    ...(shifts === "" ? [] : [[label(""), piece(cut(`shifted (PSI): ${shifts}`, width - LABEL), "dim")]]),
+    ...(where === "" ? [] : [[label(""), piece(cut(where, width - LABEL), "warn")]]),
+    ...(shifts === ""
+      ? []
+      : [[label(""), piece(cut(`shifted inputs (PSI) ${shifts}`, width - LABEL), "dim")]]),
+    ...(last === null
+      ? []
+      : [
+          [
+            label(""),
+            piece(
+              cut(
+                `last report ${timeText(last.time)}: ${last.kind}, version ${last.version}, change since ${timeText(last.changeTime)}`,
+                width - LABEL,
+              ),
+              "dim",
+            ),
+          ],
+        ]),
   ];
 }
 

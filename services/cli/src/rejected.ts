@@ -1,0 +1,112 @@
+import { HEADERS, lineTopic } from "@millrace/contracts";
+import { withDeadline } from "@millrace/runtime";
+import { type Broker, headerText, partitionKey, type StreamRecord } from "@millrace/stream";
+import { Failure } from "./failure.ts";
+import { printable } from "./text.ts";
+
+/** A record of `LINE.rejected`. */
+export interface Rejection {
+  /** `partition/offset` in `LINE.rejected`. */
+  readonly at: string;
+  readonly reason: string;
+  readonly detail: string;
+  /** Where the producer's record was. */
+  readonly origin: { readonly topic: string; readonly partition: number; readonly offset: number } | null;
+  readonly rejectedAtMs: number;
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  /** The producer's own headers. */
+  readonly headers: Readonly<Record<string, Uint8Array>>;
+}
+
+const READ_MS = 120_000;
+
+/**
+ * Gives every rejection of a line, from the first kept to the newest at the time of the call, to `take`. Memory
+ * stays bounded: one batch at a time. Throws a Failure when the line has no such topic.
+ */
+export async function readRejections(
+  broker: Broker,
+  line: string,
+  group: string,
+  take: (rejection: Rejection) => void,
+): Promise<void> {
+  const topic = lineTopic(line, "rejected");
+  const ends = await partitionEnds(broker, topic, line);
+  const open = new Set(ends.filter(({ first, end }) => end > first).map(({ partition }) => partition));
+  if (open.size === 0) return;
+  const endOf = new Map(ends.map(({ partition, end }) => [partition, end]));
+  const next = new Map<string, number | null>();
+  let finish: () => void;
+  let fail: (error: unknown) => void;
+  const done = new Promise<void>((resolve, reject) => {
+    finish = resolve;
+    fail = reject;
+  });
+  const consumption = await broker.consume({
+    group,
+    topics: [topic],
+    onAssigned: async () => next,
+    onRevoked: async () => {},
+    onBatch: async ({ partition, records }) => {
+      const end = endOf.get(partition) ?? 0;
+      const position = partitionKey(topic, partition);
+      for (const record of records) {
+        if (record.offset >= end || record.offset < (next.get(position) ?? 0)) continue;
+        next.set(position, record.offset + 1);
+        take(toRejection(record));
+      }
+      if ((next.get(position) ?? 0) >= end) open.delete(partition);
+      if (open.size === 0) finish();
+    },
+    onFailed: (error) => fail(error),
+  });
+  try {
+    await withDeadline(READ_MS, `reading ${topic}`, done);
+  } finally {
+    await consumption.stop();
+  }
+}
+
+async function partitionEnds(broker: Broker, topic: string, line: string): ReturnType<Broker["offsets"]> {
+  try {
+    return await broker.offsets(topic);
+  } catch (cause) {
+    throw new Failure(
+      `the topic ${topic} cannot be read`,
+      `Is there a line "${line}"? \`npx millrace lines\` shows them; \`npx millrace doctor\` checks Kafka.`,
+      { cause },
+    );
+  }
+}
+
+const OWN: ReadonlySet<string> = new Set(Object.values(HEADERS).filter((name) => name.startsWith("mr-")));
+
+function toRejection(record: StreamRecord): Rejection {
+  const origin = /^([^/]+)\/(\d+)\/(\d+)$/.exec(headerText(record, HEADERS.origin) ?? "");
+  return {
+    at: `${record.partition}/${record.offset}`,
+    reason: headerText(record, HEADERS.reason) ?? "unknown",
+    detail: headerText(record, HEADERS.detail) ?? "",
+    origin:
+      origin === null
+        ? null
+        : { topic: origin[1] as string, partition: Number(origin[2]), offset: Number(origin[3]) },
+    rejectedAtMs: record.timestampMs,
+    key: record.key,
+    value: record.value,
+    headers: Object.fromEntries(Object.entries(record.headers).filter(([name]) => !OWN.has(name))),
+  };
+}
+
+/** Bytes for people: the text when it is UTF-8, else the first bytes in hex. */
+export function bytesText(bytes: Uint8Array | null, max: number): string {
+  if (bytes === null) return "(none)";
+  try {
+    const shown = printable(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return shown.length <= max ? shown : `${shown.slice(0, max)}… (${bytes.length} bytes)`;
+  } catch {
+    const hex = Buffer.from(bytes.subarray(0, Math.floor(max / 2))).toString("hex");
+    return `0x${hex}${bytes.length > max / 2 ? "…" : ""} (${bytes.length} bytes, not UTF-8)`;
+  }
+}
