@@ -1,0 +1,95 @@
+import { type registryApi as api, canonicalJson } from "@millrace/contracts";
+import { checkLine, featurePart, formatIssues, type LineDefinition } from "@millrace/lines";
+import { type Clock, sha256Hex } from "@millrace/runtime";
+import type { Broker } from "@millrace/stream";
+import type { Announcements } from "./announce.ts";
+import { nameOf, Refusal, traceparentOf } from "./request.ts";
+import type { LineRow, Store } from "./store.ts";
+import { ensureLineTopics } from "./topics.ts";
+import { lineMessage, type Plain, type RegistryHandlers } from "./wire.ts";
+
+/** Digest of the feature part of an applied line: a model fits the line when it was trained on the same. */
+export function featureDigest(row: LineRow): string {
+  return sha256Hex(canonicalJson(featurePart(JSON.parse(row.definitionJson) as LineDefinition)));
+}
+
+/** ApplyLine and ListLines. */
+export function lineHandlers(ports: {
+  readonly store: Store;
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly announcements: Announcements;
+}): Pick<RegistryHandlers, "applyLine" | "listLines"> {
+  const { store, broker, clock, announcements } = ports;
+  return {
+    applyLine: async (request, call) => {
+      const line = checked(request.definitionJson);
+      const definitionJson = canonicalJson(line);
+      const digest = sha256Hex(definitionJson);
+      keepsPartitions(await store.transaction((tables) => tables.line(line.name)), line);
+      // Topics before the line: whoever reads the line may rely on them.
+      await ensureLineTopics(broker, line);
+      return await announcements.write<Plain<api.ApplyLineResponse>>(
+        traceparentOf(call.traceparent),
+        async (tables) => {
+          const before = await tables.line(line.name);
+          keepsPartitions(before, line);
+          if (before?.digest === digest) {
+            return { result: { line: lineMessage(before), changed: false }, change: null };
+          }
+          const after: LineRow = {
+            name: line.name,
+            definitionJson,
+            digest,
+            revision: (before?.revision ?? 0) + 1,
+            appliedAtMs: clock.now(),
+          };
+          await tables.putLine(after);
+          return {
+            result: { line: lineMessage(after), changed: true },
+            change: {
+              line: line.name,
+              kind: "applied",
+              version: 0,
+              generation: (await tables.aspired(line.name))?.generation ?? 0,
+              reason: `revision ${after.revision}`,
+              atMs: after.appliedAtMs,
+            },
+          };
+        },
+      );
+    },
+
+    listLines: async () => ({
+      lines: (await store.transaction((tables) => tables.lines())).map(lineMessage),
+    }),
+  };
+}
+
+function checked(definitionJson: string): LineDefinition {
+  let value: unknown;
+  try {
+    value = JSON.parse(definitionJson);
+  } catch (error) {
+    throw new Refusal(
+      "invalidArgument",
+      `definition_json is not JSON (${(error as Error).message}). Send a line definition`,
+    );
+  }
+  const check = checkLine(value);
+  if (!check.ok) throw new Refusal("invalidArgument", formatIssues(check.issues));
+  nameOf("name", check.line.name);
+  return check.line;
+}
+
+/** Keyed records and states lie by partition number: another number would separate what belongs together. */
+function keepsPartitions(before: LineRow | null, line: LineDefinition): void {
+  if (before === null) return;
+  const { partitions } = JSON.parse(before.definitionJson) as LineDefinition;
+  if (partitions === line.partitions) return;
+  throw new Refusal(
+    "failedPrecondition",
+    `partitions: line "${line.name}" has ${partitions} and cannot change to ${line.partitions}. ` +
+      "Keep the number, or apply the definition under a new name",
+  );
+}
