@@ -155,7 +155,7 @@ it(`loses no acknowledged promotion and no change over ${KILLS} kill -9 (seed ${
   for (let i = 0; i < KILLS; i++) {
     const before = acknowledged.size;
     await vi.waitFor(() => expect(acknowledged.size).toBeGreaterThan(before), {
-      timeout: 20_000,
+      timeout: 60_000,
       interval: 5,
     });
     await sleep(random() * 150);
