@@ -22,6 +22,7 @@ describe("artifacts", () => {
   it("answers from the folder when the store is away", async () => {
     const digest = await objects.put(Buffer.from("model"));
     await artifacts.bytes(digest, LIMITS);
+    await artifacts.settled();
     objects.available = false;
     expect(Buffer.from(await artifacts.bytes(digest, LIMITS)).toString()).toBe("model");
     expect(objects.reads).toBe(1);
@@ -30,10 +31,12 @@ describe("artifacts", () => {
   it("does not answer a damaged file: it fetches the bytes again and repairs the file", async () => {
     const digest = await objects.put(Buffer.from("model"));
     await artifacts.bytes(digest, LIMITS);
+    await artifacts.settled();
     const file = join(folder, `${digest}.onnx`);
     for (const damage of ["m0del", "", "model and more"]) {
       await writeFile(file, damage);
       expect(Buffer.from(await artifacts.bytes(digest, LIMITS)).toString()).toBe("model");
+      await artifacts.settled();
       expect(await readFile(file, "utf8")).toBe("model");
     }
     await writeFile(file, "m0del");
@@ -44,6 +47,7 @@ describe("artifacts", () => {
   it("fetches once for callers at the same time", async () => {
     const digest = await objects.put(Buffer.from("model"));
     await Promise.all([1, 2, 3].map(() => artifacts.bytes(digest, LIMITS)));
+    await artifacts.settled();
     expect(objects.reads).toBe(1);
     expect(await readdir(folder)).toEqual([`${digest}.onnx`]);
   });
@@ -54,6 +58,7 @@ describe("artifacts", () => {
     );
     for (const [i, digest] of digests.entries()) {
       await artifacts.bytes(digest, LIMITS);
+      await artifacts.settled();
       await utimes(join(folder, `${digest}.onnx`), 1_000 + i, 1_000 + i);
     }
     const [a, , c] = digests as [string, string, string, string, string];

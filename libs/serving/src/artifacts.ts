@@ -5,10 +5,12 @@ import { type ObjectStore, sha256Hex, writeFileDurably } from "@millrace/runtime
 /** Model bytes by digest. */
 export interface Artifacts {
   /**
-   * The bytes of a digest: from the folder when they are there and intact, else from the object store, and then
-   * kept. Throws the object store's errors.
+   * The bytes of a digest: from the folder when they are there and intact, else from the object store. What came
+   * from the store is kept in the folder; nobody waits for the disk. Throws the object store's errors.
    */
   bytes(digest: string, limits: { readonly bytesMax: number }): Promise<Uint8Array>;
+  /** Resolves when everything that was fetched so far is on disk. */
+  settled(): Promise<void>;
   /** Removes files beyond the `keepLast` last used ones, but none of `keep`. */
   sweep(keep: ReadonlySet<string>): Promise<void>;
 }
@@ -21,12 +23,18 @@ export interface ArtifactsOptions {
   readonly onNotKept: (digest: string, error: unknown) => void;
 }
 
+interface Fetched {
+  readonly bytes: Uint8Array;
+  readonly written: Promise<void>;
+}
+
 const SUFFIX = ".onnx";
 
 /** One process per folder. */
 export function artifactFolder(options: ArtifactsOptions): Artifacts {
   const { folder, objects, keepLast, onNotKept } = options;
-  const fetching = new Map<string, Promise<Uint8Array>>();
+  /** From the beginning of a fetch until its file is written. */
+  const going = new Map<string, Promise<Fetched>>();
   const fileOf = (digest: string): string => join(folder, `${digest}${SUFFIX}`);
 
   const local = async (digest: string): Promise<Uint8Array | null> => {
@@ -40,22 +48,35 @@ export function artifactFolder(options: ArtifactsOptions): Artifacts {
     return bytes;
   };
 
-  const fetch = async (digest: string, limits: { readonly bytesMax: number }): Promise<Uint8Array> => {
-    const kept = await local(digest);
-    if (kept !== null) return kept;
-    const bytes = await objects.get(digest, limits);
+  const keep = async (digest: string, bytes: Uint8Array): Promise<void> => {
     await writeFileDurably(fileOf(digest), bytes).catch((error: unknown) => onNotKept(digest, error));
-    return bytes;
+    going.delete(digest);
+  };
+
+  const fetch = async (digest: string, limits: { readonly bytesMax: number }): Promise<Fetched> => {
+    const kept = await local(digest);
+    if (kept !== null) {
+      going.delete(digest);
+      return { bytes: kept, written: Promise.resolve() };
+    }
+    const bytes = await objects.get(digest, limits);
+    return { bytes, written: keep(digest, bytes) };
   };
 
   return {
-    bytes: (digest, limits) => {
+    bytes: async (digest, limits) => {
       // Lines may share a model: one fetch, one writer of the file.
-      const going = fetching.get(digest);
-      if (going !== undefined) return going;
-      const started = fetch(digest, limits).finally(() => fetching.delete(digest));
-      fetching.set(digest, started);
-      return started;
+      let fetched = going.get(digest);
+      if (fetched === undefined) {
+        fetched = fetch(digest, limits);
+        going.set(digest, fetched);
+        fetched.catch(() => going.delete(digest));
+      }
+      return (await fetched).bytes;
+    },
+
+    settled: async () => {
+      await Promise.allSettled([...going.values()].map(async (fetched) => (await fetched).written));
     },
 
     sweep: async (keep) => {

@@ -1,0 +1,329 @@
+import { type FeatureVector, lineTopic, type Prediction } from "@millrace/contracts";
+import { type Clock, type Log, sleep, withDeadline } from "@millrace/runtime";
+import type { Handle, SwapController } from "@millrace/serving";
+import {
+  type Broker,
+  type CheckpointStore,
+  type Emit,
+  type RunningStep,
+  type StepDefinition,
+  type StreamRecord,
+  startStep,
+  type Task,
+} from "@millrace/stream";
+
+/** Counts of one partition, kept in its checkpoint. */
+export interface ScoreCounts {
+  readonly predictions: number;
+  /** Passed over: no feature vectors, or vectors of a definition that the line has left behind. */
+  readonly skipped: number;
+  readonly streamTimeMs: number;
+}
+
+export interface ScoreTask extends Task {
+  counts(): ScoreCounts;
+  /** Why the partition waits; null while it moves. */
+  held(): string | null;
+}
+
+/** What scoring needs to know of a line. */
+export interface ScoredLine {
+  readonly name: string;
+  readonly controller: SwapController;
+  /** Digest of the line's present feature definition; null while it is not known. */
+  readonly featureDigest: () => string | null;
+}
+
+const NOTHING: ScoreCounts = { predictions: 0, skipped: 0, streamTimeMs: 0 };
+const LOOK_MS = 100;
+
+/**
+ * One partition of `LINE.features` to `LINE.predictions`: each vector scored by the champion, and beside it by the
+ * shadows of the same feature definition. While no champion fits a vector, or it cannot answer, the partition waits.
+ * Vectors of a former definition are passed over once the champion has the line's present one: they are read again
+ * after a crash, or came late, and no champion for them will come.
+ */
+export function createScoreTask(
+  { name: line, controller, featureDigest }: ScoredLine,
+  ports: { readonly clock: Clock; readonly log: Log },
+  snapshot: unknown,
+  stopping: AbortSignal,
+): ScoreTask {
+  const { clock, log } = ports;
+  const predictions = lineTopic(line, "predictions");
+  let counts = (snapshot as ScoreCounts | null) ?? NOTHING;
+  let held: string | null = null;
+
+  /** Waits a moment. Says once why. */
+  const hold = async ({ reason, error }: Obstacle): Promise<void> => {
+    if (held !== reason) log.warn({ line, err: error }, `scoring waits: ${reason}`);
+    held = reason;
+    await sleep(LOOK_MS, stopping);
+    if (stopping.aborted) throw stopping.reason;
+  };
+
+  /** Answers how many predictions were made: all or none. */
+  const scoreRun = async (run: readonly Scorable[], emit: Emit): Promise<number> => {
+    let scored = run.length;
+    for (;;) {
+      if (isLeftBehind(run)) {
+        log.warn({ line, vectors: run.length }, "vectors of a former feature definition: passed over");
+        scored = 0;
+        break;
+      }
+      const obstacle = await tryScore(run, emit);
+      if (obstacle === null) break;
+      await hold(obstacle);
+    }
+    if (held !== null) log.info({ line }, "scoring goes on");
+    held = null;
+    return scored;
+  };
+
+  const isLeftBehind = ([first]: readonly Scorable[]): boolean => {
+    const present = featureDigest();
+    const isCurrent = present !== null && controller.champion?.featureDigest === present;
+    return isCurrent && first?.vector.features !== present;
+  };
+
+  /** Scores and emits a run with what serves now; or emits nothing and says what is in the way. */
+  const tryScore = async (run: readonly Scorable[], emit: Emit): Promise<Obstacle | null> => {
+    const serving = controller.acquireAll();
+    if (serving === null) return { reason: "there is no champion yet" };
+    const { champion, shadows } = serving;
+    const { version, artifactDigest, featureNames } = champion.of;
+    try {
+      const unfit = misfit(champion, (run[0] as Scorable).vector);
+      if (unfit !== null) return { reason: unfit };
+      const matrix = matrixOf(run, featureNames.length);
+      const scores = await champion.model.score(matrix, run.length);
+      if (!scores.every(Number.isFinite)) return { reason: `version ${version} answers what is no number` };
+      const beside = await scoreShadows(shadows, run, matrix);
+      run.forEach(({ record, vector }, row) => {
+        const prediction: Prediction = {
+          id: vector.id,
+          time: vector.time,
+          score: scores[row] as number,
+          version,
+          model: artifactDigest,
+          features: vector.features,
+          shadows: Object.fromEntries(beside.map((shadow) => [shadow.version, shadow.scores[row] as number])),
+          predictedAtMs: clock.now(),
+        };
+        emit(record, predictions, { key: vector.id, value: JSON.stringify(prediction) });
+      });
+      return null;
+    } catch (error) {
+      return { reason: `version ${version} fails`, error };
+    } finally {
+      champion.release();
+      for (const shadow of shadows) shadow.release();
+    }
+  };
+
+  /** Shadows are for comparison: one that does not fit or fails is left out. */
+  const scoreShadows = async (
+    shadows: readonly Handle[],
+    run: readonly Scorable[],
+    matrix: Float32Array,
+  ): Promise<{ version: number; scores: Float32Array }[]> => {
+    const results: { version: number; scores: Float32Array }[] = [];
+    for (const { of, model } of shadows) {
+      if (of.featureDigest !== (run[0] as Scorable).vector.features) continue;
+      try {
+        const scores = await model.score(matrix, run.length);
+        if (scores.every(Number.isFinite)) results.push({ version: of.version, scores });
+      } catch (error) {
+        log.warn({ line, version: of.version, err: error }, "a shadow fails: it is left out");
+      }
+    }
+    return results;
+  };
+
+  return {
+    process: async (records, emit) => {
+      const scorable = records.map(readVector);
+      for (const [i, one] of scorable.entries()) {
+        if (one !== null) continue;
+        const { partition, offset } = records[i] as StreamRecord;
+        log.warn({ line, partition, offset }, "not a feature vector: passed over");
+      }
+      const vectors = scorable.filter((one) => one !== null);
+      let scored = 0;
+      for (const run of runsOfOneDefinition(vectors)) scored += await scoreRun(run, emit);
+      counts = {
+        predictions: counts.predictions + scored,
+        skipped: counts.skipped + records.length - scored,
+        streamTimeMs: vectors.reduce((time, { vector }) => Math.max(time, vector.time), counts.streamTimeMs),
+      };
+    },
+    snapshot: () => counts,
+    counts: () => counts,
+    held: () => held,
+  };
+}
+
+/** Why a run cannot be scored now. */
+interface Obstacle {
+  readonly reason: string;
+  readonly error?: unknown;
+}
+
+interface Scorable {
+  readonly record: StreamRecord;
+  readonly vector: FeatureVector;
+}
+
+/** null when the record is no feature vector. */
+function readVector(record: StreamRecord): Scorable | null {
+  try {
+    const vector = JSON.parse(Buffer.from(record.value ?? []).toString("utf8")) as FeatureVector;
+    const isVector =
+      typeof vector.id === "string" &&
+      Number.isFinite(vector.time) &&
+      typeof vector.features === "string" &&
+      Array.isArray(vector.values) &&
+      vector.values.every((value) => value === null || typeof value === "number");
+    return isVector ? { record, vector } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Cuts vectors, in order, into runs that one matrix can hold. */
+function* runsOfOneDefinition(vectors: readonly Scorable[]): Generator<Scorable[]> {
+  let run: Scorable[] = [];
+  for (const one of vectors) {
+    const last = run.at(-1)?.vector;
+    const fits =
+      last === undefined ||
+      (last.features === one.vector.features && last.values.length === one.vector.values.length);
+    if (!fits) {
+      yield run;
+      run = [];
+    }
+    run.push(one);
+  }
+  if (run.length > 0) yield run;
+}
+
+/** Why the champion must not score the vector; null when it may. */
+function misfit(champion: Handle, vector: FeatureVector): string | null {
+  const { version, featureDigest, featureNames } = champion.of;
+  if (featureDigest !== vector.features) {
+    return `vectors have feature definition ${vector.features.slice(0, 12)}, version ${version} wants ${featureDigest.slice(0, 12)}`;
+  }
+  return featureNames.length === vector.values.length
+    ? null
+    : `vectors have ${vector.values.length} values, version ${version} wants ${featureNames.length}`;
+}
+
+function matrixOf(run: readonly Scorable[], features: number): Float32Array {
+  const matrix = new Float32Array(run.length * features);
+  run.forEach(({ vector }, row) => {
+    vector.values.forEach((value, column) => {
+      matrix[row * features + column] = value ?? Number.NaN;
+    });
+  });
+  return matrix;
+}
+
+export interface Scoring {
+  /** Over the partitions owned now. */
+  counts(): ScoreCounts;
+  lag(): number;
+  held(): string | null;
+  stop(): Promise<void>;
+}
+
+export interface ScoringPorts {
+  readonly broker: Broker;
+  readonly checkpoints: CheckpointStore;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const CHECKPOINT_MS = 2_000;
+const RECORDS_MAX = 512;
+const RESTART_MS = 1_000;
+const STOP_MS = 3_000;
+
+/**
+ * Keeps a line's feature stream scored. While Kafka is away the step is started again and again, from its last
+ * checkpoint: the service's requests must not suffer from it.
+ */
+export function keepScoring(line: ScoredLine, ports: ScoringPorts): Scoring {
+  const { broker, checkpoints, clock, log } = ports;
+  const stopped = new AbortController();
+  const tasks = new Map<number, ScoreTask>();
+  let step: RunningStep | null = null;
+
+  const definition: StepDefinition = {
+    name: `${line.name}.predict`,
+    topics: [lineTopic(line.name, "features")],
+    checkpoints,
+    checkpointEveryMs: CHECKPOINT_MS,
+    recordsMax: RECORDS_MAX,
+    createTask: (partition, snapshot, stopping) => {
+      const task = createScoreTask(line, { clock, log }, snapshot, stopping);
+      tasks.set(partition, task);
+      return task;
+    },
+  };
+
+  const runOnce = async (): Promise<void> => {
+    const failed = Promise.withResolvers<never>();
+    failed.promise.catch(() => {}); // it may fail again while it is being stopped
+    const starting = startStep(definition, { broker, clock, log, fail: failed.reject });
+    const ended = new Promise<void>((resolve) => stopped.signal.addEventListener("abort", () => resolve()));
+    try {
+      step = await Promise.race([starting, ended.then(() => null)]);
+      await Promise.race([failed.promise, ended]);
+    } finally {
+      step = null;
+      const stop = starting.then((started) => started.stop());
+      await withDeadline(STOP_MS, `stopping ${definition.name}`, stop);
+    }
+  };
+
+  const running = (async () => {
+    while (!stopped.signal.aborted) {
+      try {
+        await runOnce();
+      } catch (error) {
+        if (!stopped.signal.aborted)
+          log.warn({ err: error, line: line.name }, "scoring failed: starting it again");
+      }
+      await sleep(RESTART_MS, stopped.signal);
+    }
+  })();
+
+  /** While the step is away, those that it had. */
+  const owned = (): ScoreTask[] => {
+    const partitions = step?.partitions();
+    return [...tasks].filter(([p]) => partitions?.includes(p) ?? true).map(([, task]) => task);
+  };
+
+  return {
+    counts: () =>
+      owned()
+        .map((task) => task.counts())
+        .reduce(
+          (sum, one) => ({
+            predictions: sum.predictions + one.predictions,
+            skipped: sum.skipped + one.skipped,
+            streamTimeMs: Math.max(sum.streamTimeMs, one.streamTimeMs),
+          }),
+          NOTHING,
+        ),
+    lag: () => step?.lag() ?? 0,
+    held: () =>
+      owned()
+        .map((task) => task.held())
+        .find((reason) => reason !== null) ?? null,
+    stop: async () => {
+      stopped.abort();
+      await running;
+    },
+  };
+}

@@ -1,0 +1,455 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  canonicalJson,
+  GRPCInferenceService,
+  Health,
+  HealthCheckResponse_ServingStatus,
+  type ModelInferRequestSchema,
+  registryApi,
+} from "@millrace/contracts";
+import { featureNames, featurePart } from "@millrace/lines";
+import { loadModel } from "@millrace/onnx";
+import { constantModel, logisticModel } from "@millrace/onnx-graph";
+import { createRpcClient, type RpcClient } from "@millrace/rpc";
+import { createLog, type Service, sha256Hex, sleep, systemClock } from "@millrace/runtime";
+import { createMemoryBroker, type MemoryObjects, memoryObjects } from "@millrace/testkit";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import flights from "../../../lines/flights/line.ts";
+import { type AspiredSource, buildInference } from "./service.ts";
+import { serveInference } from "./wiring.ts";
+
+const log = createLog("test", "silent");
+const FEATURE_DIGEST = sha256Hex(canonicalJson(featurePart(flights)));
+const NAMES = featureNames(flights);
+const WIDTH = NAMES.length;
+
+/** A registry in this process: what it says, and whether it answers. */
+class FakeRegistry implements AspiredSource {
+  available = true;
+  hasLine = true;
+  set: registryApi.AspiredSet | null = null;
+  #look: () => void = () => {};
+
+  lines() {
+    if (!this.available) return Promise.reject(new Error("registry is away"));
+    const line = { name: flights.name, digest: "d", definitionJson: canonicalJson(flights) };
+    return Promise.resolve(this.hasLine ? [line] : []);
+  }
+  sets() {
+    if (!this.available) return Promise.reject(new Error("registry is away"));
+    return Promise.resolve(this.set === null ? [] : [this.set]);
+  }
+  onChange(look: () => void) {
+    this.#look = look;
+    return () => {};
+  }
+  announce(): void {
+    this.#look();
+  }
+}
+
+type InferenceClient = RpcClient<typeof GRPCInferenceService>;
+
+interface Node {
+  readonly service: Service;
+  readonly client: InferenceClient;
+  readonly health: RpcClient<typeof Health>;
+  stop(): Promise<void>;
+}
+
+let folder: string;
+let objects: MemoryObjects;
+let registry: FakeRegistry;
+const nodes: Node[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "millrace-inference-"));
+  objects = memoryObjects();
+  registry = new FakeRegistry();
+});
+afterEach(async () => {
+  for (const node of nodes.splice(0)) await node.stop();
+  await rm(folder, { recursive: true });
+});
+
+async function startNode(token: string | null = null): Promise<Node> {
+  const service = buildInference(
+    { MILLRACE_DATA: folder },
+    {
+      source: registry,
+      objects,
+      broker: createMemoryBroker(),
+      loadModel: (bytes) => loadModel(bytes, { threads: 1 }),
+      serve: (handlers) => serveInference(handlers, { host: "127.0.0.1", port: 0, token, log }),
+      clock: systemClock,
+      now: () => performance.now(),
+      log,
+      close: async () => {},
+    },
+  );
+  await service.start(new AbortController().signal);
+  const url = `127.0.0.1:${service.port()}`;
+  const client = createRpcClient(GRPCInferenceService, url, { token });
+  const health = createRpcClient(Health, url, { token });
+  let stopped: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    stopped ??= (async () => {
+      await service.stop(2_000);
+      client.close();
+      health.close();
+    })();
+    return stopped;
+  };
+  const node: Node = { service, client, health, stop };
+  nodes.push(node);
+  return node;
+}
+
+const describeModel = (recipe: string) => ({ features: NAMES, featureDigest: FEATURE_DIGEST, recipe });
+/** Version 1 answers 0.25 always; later ones a logistic score of the first feature, shifted by the version. */
+function modelBytes(version: number): Uint8Array {
+  if (version === 1) return constantModel(describeModel("baseline"), 0.25);
+  const each = (value: number): number[] => NAMES.map(() => value);
+  return logisticModel(describeModel("logistic"), {
+    weights: NAMES.map((_, i) => (i === 0 ? 1 : 0)),
+    bias: version,
+    means: each(0),
+    scales: each(1),
+    fill: each(0),
+  });
+}
+const expectedScore = (version: number, x: number): number =>
+  version === 1 ? 0.25 : 1 / (1 + Math.exp(-(x + version)));
+
+async function modelOf(version: number, role: string) {
+  const bytes = modelBytes(version);
+  const artifactDigest = await objects.put(bytes);
+  return {
+    version: BigInt(version),
+    role,
+    artifactDigest,
+    artifactBytes: BigInt(bytes.length),
+    featureDigest: FEATURE_DIGEST,
+    featureNames: NAMES,
+  };
+}
+
+async function aspire(generation: number, champion: number, ...shadows: number[]): Promise<void> {
+  const set = create(registryApi.AspiredSetSchema, {
+    line: flights.name,
+    generation: BigInt(generation),
+    models: [
+      await modelOf(champion, "champion"),
+      ...(await Promise.all(shadows.map((version) => modelOf(version, "shadow")))),
+    ],
+  });
+  registry.set = set;
+  registry.announce();
+}
+
+async function until(what: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 1_000 && !(await what()); i++) await sleep(5);
+  expect(await what()).toBe(true);
+}
+
+const championOf = (node: Node): unknown => node.service.lines()[flights.name]?.details["champion"];
+
+type Infer = MessageInitShape<typeof ModelInferRequestSchema>;
+function rowOf(x: number, change: Infer = {}): Infer {
+  const row = new Array<number>(WIDTH).fill(0);
+  row[0] = x;
+  return {
+    modelName: flights.name,
+    inputs: [
+      { name: "features", datatype: "FP32", shape: [1n, BigInt(WIDTH)], contents: { fp32Contents: row } },
+    ],
+    ...change,
+  };
+}
+
+describe("inference", () => {
+  it("speaks the Open Inference Protocol about a line and its versions", async () => {
+    await aspire(1, 2, 1);
+    const node = await startNode();
+    const { client } = node;
+    await until(() => node.service.ready());
+    expect(await client.serverLive({})).toMatchObject({ live: true });
+    expect(await client.serverReady({})).toMatchObject({ ready: true });
+    expect(await client.serverMetadata({})).toMatchObject({ name: "millrace", version: "0.1.0" });
+    const ready = async (name: string, version = ""): Promise<boolean> =>
+      (await client.modelReady({ name, version })).ready;
+    expect(await Promise.all([ready("flights"), ready("flights", "1"), ready("flights", "2")])).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect(await Promise.all([ready("flights", "3"), ready("flights", "x"), ready("trains")])).toEqual([
+      false,
+      false,
+      false,
+    ]);
+    const metadata = await client.modelMetadata({ name: "flights" });
+    expect(metadata).toMatchObject({
+      name: "flights",
+      versions: ["2", "1"],
+      platform: "onnx_onnxv1",
+      inputs: [{ name: "features", datatype: "FP32", shape: [-1n, BigInt(WIDTH)] }],
+      outputs: [{ name: "score", datatype: "FP32", shape: [-1n] }],
+    });
+    expect(JSON.parse(metadata.properties["features"] as string)).toEqual(NAMES);
+    await expect(client.modelMetadata({ name: "flights", version: "7" })).rejects.toMatchObject({
+      code: "notFound",
+    });
+  });
+
+  it("answers typed and raw requests alike, with id, version and receipt", async () => {
+    await aspire(1, 2, 1);
+    const node = await startNode();
+    const { client } = node;
+    await until(() => node.service.ready());
+    const typed = await client.modelInfer(rowOf(0.5, { id: "call-1" }));
+    expect(typed).toMatchObject({ modelName: "flights", modelVersion: "2", id: "call-1" });
+    expect(typed.outputs[0]).toMatchObject({ name: "score", datatype: "FP32", shape: [1n] });
+    expect(typed.outputs[0]?.contents?.fp32Contents[0]).toBeCloseTo(expectedScore(2, 0.5), 6);
+    expect(typed.parameters["model_digest"]?.parameterChoice.value).toBe(sha256Hex(modelBytes(2)));
+    expect(typed.parameters["feature_digest"]?.parameterChoice.value).toBe(FEATURE_DIGEST);
+
+    const row = new Float32Array(2 * WIDTH).fill(Number.NaN);
+    row[0] = 0.5;
+    const raw = await client.modelInfer({
+      modelName: "flights",
+      inputs: [{ name: "features", datatype: "FP32", shape: [2n, BigInt(WIDTH)] }],
+      outputs: [{ name: "score" }],
+      rawInputContents: [new Uint8Array(row.buffer)],
+    });
+    expect(raw.outputs[0]?.contents).toBeUndefined();
+    const view = new DataView(Uint8Array.from(raw.rawOutputContents[0] as Uint8Array).buffer);
+    expect(view.getFloat32(0, true)).toBeCloseTo(expectedScore(2, 0.5), 6);
+    expect(view.getFloat32(4, true)).toBeCloseTo(expectedScore(2, 0), 6);
+
+    const shadow = await client.modelInfer(rowOf(9, { modelVersion: "1" }));
+    expect([shadow.modelVersion, shadow.outputs[0]?.contents?.fp32Contents]).toEqual(["1", [0.25]]);
+  });
+
+  it("says what is wrong with a request, and whose fault it is", async () => {
+    await aspire(1, 1);
+    const node = await startNode();
+    const { client } = node;
+    await until(() => node.service.ready());
+    const cases: [Infer, string, RegExp][] = [
+      [rowOf(0, { modelName: "trains" }), "notFound", /model_name: no line "trains"; lines here: flights/],
+      [rowOf(0, { modelName: "" }), "notFound", /no line ""/],
+      [rowOf(0, { modelVersion: "9" }), "notFound", /version "9" of line "flights" is not loaded; loaded: 1/],
+      [rowOf(0, { modelVersion: "01" }), "notFound", /version "01"/],
+      [rowOf(0, { modelVersion: "../1" }), "notFound", /version/],
+      [rowOf(0, { inputs: [] }), "invalidArgument", /inputs: 0 tensors/],
+      [rowOf(0, { outputs: [{ name: "label" }] }), "invalidArgument", /outputs\[0\]\.name: "label"/],
+    ];
+    for (const [request, code, message] of cases) {
+      await expect(client.modelInfer(request)).rejects.toMatchObject({
+        code,
+        message: expect.stringMatching(message),
+      });
+    }
+    const status = node.service.lines()[flights.name];
+    expect(status?.counts).toMatchObject({ requests: 5, failed: 5 });
+  });
+
+  it("answers the standard health check", async () => {
+    await aspire(1, 1);
+    const node = await startNode();
+    await until(() => node.service.ready());
+    const { SERVING } = HealthCheckResponse_ServingStatus;
+    for (const service of ["", "inference.GRPCInferenceService"]) {
+      expect((await node.health.check({ service })).status).toBe(SERVING);
+    }
+    await expect(node.health.check({ service: "x" })).rejects.toMatchObject({ code: "notFound" });
+  });
+
+  it("is not ready before each known line has a champion, and stays ready when a line comes later", async () => {
+    const node = await startNode();
+    await until(async () => node.service.lines()[flights.name] !== undefined);
+    expect(node.service.ready()).toBe(false);
+    expect(await node.client.serverReady({})).toMatchObject({ ready: false });
+    expect(await node.client.serverLive({})).toMatchObject({ live: true });
+    await expect(node.client.modelInfer(rowOf(0))).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("no champion yet"),
+    });
+    await aspire(1, 1);
+    await until(() => node.service.ready());
+    await node.stop();
+    expect(node.service.ready()).toBe(false);
+
+    registry = new FakeRegistry();
+    registry.hasLine = false;
+    await rm(join(folder, "last-good.json"));
+    const empty = await startNode();
+    await until(() => empty.service.ready());
+    registry.hasLine = true;
+    registry.announce();
+    await until(() => empty.service.lines()[flights.name] !== undefined);
+    expect(empty.service.ready()).toBe(true);
+  });
+
+  it("asks for the token where one is set", async () => {
+    const node = await startNode("0123456789abcdef");
+    expect(await node.client.serverLive({})).toMatchObject({ live: true });
+    const stranger = createRpcClient(
+      GRPCInferenceService,
+      `127.0.0.1:${(node.service as never as { port(): number }).port()}`,
+      {
+        token: null,
+      },
+    );
+    await expect(stranger.serverLive({})).rejects.toMatchObject({ code: "unauthenticated" });
+    stranger.close();
+  });
+
+  it("swaps under load without a failed or a wrong answer, and keeps few files", async () => {
+    await aspire(1, 1);
+    const node = await startNode();
+    await until(() => node.service.ready());
+    let stop = false;
+    let calls = 0;
+    const versions = new Set<string>();
+    const wrong: unknown[] = [];
+    const caller = async (seed: number): Promise<void> => {
+      while (!stop) {
+        const x = ((calls * 7 + seed) % 13) / 13;
+        const answer = await node.client.modelInfer(rowOf(x)).catch((error: unknown) => {
+          wrong.push(error);
+          return null;
+        });
+        calls++;
+        if (answer === null) continue;
+        versions.add(answer.modelVersion);
+        const score = answer.outputs[0]?.contents?.fp32Contents[0] as number;
+        if (Math.abs(score - expectedScore(Number(answer.modelVersion), x)) > 1e-5) wrong.push(answer);
+        if (!node.service.ready()) wrong.push("not ready");
+      }
+    };
+    const callers = Array.from({ length: 16 }, (_, i) => caller(i));
+    const SWAPS = 30;
+    await until(() => versions.has("1"));
+    for (let n = 2; n <= SWAPS; n++) {
+      await aspire(n, n, n - 1);
+      await until(() => championOf(node) === n && versions.has(String(n)));
+    }
+    stop = true;
+    await Promise.all(callers);
+    expect(wrong).toEqual([]);
+    expect(versions.size).toBe(SWAPS);
+    const status = node.service.lines()[flights.name];
+    expect(status?.counts).toMatchObject({ requests: calls, failed: 0 });
+    expect(status?.details).toMatchObject({ generation: SWAPS, loaded: [SWAPS, SWAPS - 1], failures: [] });
+    await until(async () => (await readdir(join(folder, "models"))).length <= 8);
+    const { lastSwap } = status?.details as { lastSwap: { version: number; ms: { total: number } } };
+    expect(lastSwap.version).toBeGreaterThan(1);
+    expect(lastSwap.ms.total).toBeGreaterThan(0);
+  }, 60_000);
+
+  it("serves on when the new artifact is missing or damaged, says why, and heals by itself", async () => {
+    await aspire(1, 1);
+    const node = await startNode();
+    await until(() => node.service.ready());
+    const digest = sha256Hex(modelBytes(2));
+    await aspire(2, 2);
+    await until(() => championOf(node) === 2);
+    await aspire(3, 3);
+    await until(() => championOf(node) === 3);
+
+    const bytes = modelBytes(4);
+    const broken = sha256Hex(bytes);
+    await objects.put(bytes);
+    objects.damage(broken, modelBytes(2));
+    await aspireDamaged(4, 4, broken);
+    const failures = (): { version: number; stage: string; reason: string }[] =>
+      node.service.lines()[flights.name]?.details["failures"] as never;
+    await until(() => failures().length === 1);
+    expect(failures()[0]).toMatchObject({ version: 4, stage: "fetch" });
+    expect((await node.client.modelInfer(rowOf(1))).modelVersion).toBe("3");
+    objects.damage(broken, bytes);
+    await until(() => championOf(node) === 4);
+    expect(failures()).toEqual([]);
+    expect(digest).not.toBe(broken);
+  });
+
+  async function aspireDamaged(generation: number, version: number, digest: string): Promise<void> {
+    const model = { ...(await modelOf(1, "champion")), version: BigInt(version), artifactDigest: digest };
+    registry.set = create(registryApi.AspiredSetSchema, {
+      line: flights.name,
+      generation: BigInt(generation),
+      models: [{ ...model, artifactBytes: BigInt(modelBytes(version).length) }],
+    });
+    registry.announce();
+  }
+
+  it("starts from its own disk in seconds when nobody else can be reached", async () => {
+    await aspire(6, 5, 1);
+    const first = await startNode();
+    await until(() => championOf(first) === 5);
+    await until(() =>
+      readFile(join(folder, "last-good.json")).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await first.stop();
+
+    registry.available = false;
+    objects.available = false;
+    const startedAt = performance.now();
+    const second = await startNode();
+    await until(() => second.service.ready());
+    const answer = await second.client.modelInfer(rowOf(0.5));
+    expect(performance.now() - startedAt).toBeLessThan(3_000);
+    expect(answer.modelVersion).toBe("5");
+    expect(answer.outputs[0]?.contents?.fp32Contents[0]).toBeCloseTo(expectedScore(5, 0.5), 6);
+
+    registry.available = true;
+    objects.available = true;
+    await aspire(7, 6);
+    await until(() => championOf(second) === 6);
+    await aspire(2, 1);
+    registry.announce();
+    await sleep(50);
+    expect(championOf(second)).toBe(6);
+  });
+
+  it("does not serve a damaged file from its disk, and waits for the store instead", async () => {
+    await aspire(1, 2);
+    const first = await startNode();
+    await until(() => championOf(first) === 2);
+    await until(() =>
+      readFile(join(folder, "last-good.json")).then(
+        () => true,
+        () => false,
+      ),
+    );
+    await first.stop();
+    const [file] = await readdir(join(folder, "models"));
+    const path = join(folder, "models", file as string);
+    const bytes = await readFile(path);
+    bytes[bytes.length - 20] = (bytes[bytes.length - 20] as number) ^ 1;
+    await writeFile(path, bytes);
+
+    registry.available = false;
+    objects.available = false;
+    const second = await startNode();
+    await sleep(100);
+    expect(second.service.ready()).toBe(false);
+    objects.available = true;
+    await until(() => second.service.ready());
+  });
+
+  it("starts with a damaged last-good file as a new node does", async () => {
+    await writeFile(join(folder, "last-good.json"), '{"flights": {"generation": "x"}}');
+    await aspire(1, 1);
+    const node = await startNode();
+    await until(() => championOf(node) === 1);
+  });
+});
