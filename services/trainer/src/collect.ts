@@ -1,0 +1,176 @@
+import { mkdir } from "node:fs/promises";
+import { type Example, lineTopic } from "@millrace/contracts";
+import { type Block, rowsSince } from "@millrace/datasets";
+import type { LineDefinition } from "@millrace/lines";
+import { RpcError } from "@millrace/rpc";
+import {
+  type ArchivedRow,
+  type BlockColumn,
+  BlockIndexUnavailableError,
+  type Block as IndexedBlock,
+  type StreamRecord,
+  startArchive,
+} from "@millrace/stream";
+import type { BlockFiles } from "./block-files.ts";
+import { patiently } from "./patience.ts";
+import type { Ports } from "./ports.ts";
+
+const ROWS_MAX = 5_000;
+const EVERY_MS = 5_000;
+
+/** Archives `LINE.examples` as Parquet blocks and knows how many there are. */
+export interface Collector {
+  /** Archived blocks, in any order. */
+  blocks(): readonly Block[];
+  /** Archived examples. */
+  examples(): number;
+  /** Archived examples whose event time lies at or after a time. */
+  examplesSince(timeMs: number): number;
+  /** Newest event time at which an archived label became known; 0: there are none. */
+  streamTimeMs(): number;
+  /** Archives what has been read so far. */
+  flush(): Promise<void>;
+  lag(): number;
+  stop(): Promise<void>;
+}
+
+/** Starts collecting a line's examples behind the newest block in the registry. */
+export async function startCollect(
+  line: LineDefinition,
+  files: BlockFiles,
+  scratch: string,
+  ports: Ports,
+  signal: AbortSignal,
+): Promise<Collector> {
+  const { registry, objects, parquet, log } = ports;
+  const topic = lineTopic(line.name, "examples");
+  await mkdir(scratch, { recursive: true });
+  const listed = await patiently("list the blocks", { log, signal }, () =>
+    registry.listBlocks({ topic, sinceTimeMs: 0n }),
+  );
+  const blocks = new Map<string, Block>();
+  const positions = new Map<number, { nextOffset: number; seenJson: string }>();
+  const keep = (block: Block, seenJson: string): void => {
+    blocks.set(`${block.partition}/${block.firstOffset}`, block);
+    const newest = positions.get(block.partition)?.nextOffset ?? -1;
+    if (block.nextOffset > newest) {
+      positions.set(block.partition, { nextOffset: block.nextOffset, seenJson });
+    }
+  };
+  for (const block of listed.blocks) {
+    keep(
+      {
+        digest: block.digest,
+        bytes: Number(block.bytes),
+        partition: block.partition,
+        firstOffset: Number(block.firstOffset),
+        nextOffset: Number(block.nextOffset),
+        rows: Number(block.rows),
+        minTimeMs: Number(block.minTimeMs),
+        maxTimeMs: Number(block.maxTimeMs),
+        maxKnownAtMs: Number(block.maxKnownAtMs),
+      },
+      block.seenJson,
+    );
+  }
+
+  const add = async (block: IndexedBlock): Promise<void> => {
+    const { seen, ...rest } = block;
+    const seenJson = JSON.stringify(seen);
+    await registry
+      .addBlock({
+        block: {
+          ...rest,
+          seenJson,
+          firstOffset: BigInt(block.firstOffset),
+          nextOffset: BigInt(block.nextOffset),
+          rows: BigInt(block.rows),
+          bytes: BigInt(block.bytes),
+          minTimeMs: BigInt(block.minTimeMs),
+          maxTimeMs: BigInt(block.maxTimeMs),
+          maxKnownAtMs: BigInt(block.maxKnownAtMs),
+        },
+      })
+      .catch((error: unknown) => {
+        const isAway =
+          error instanceof RpcError && (error.code === "unavailable" || error.code === "deadlineExceeded");
+        throw isAway ? new BlockIndexUnavailableError(error.message, { cause: error }) : error;
+      });
+    keep(block, seenJson);
+  };
+
+  const archive = await startArchive(
+    {
+      name: `${line.name}.collect`,
+      line: line.name,
+      topic,
+      rowsMax: ROWS_MAX,
+      everyMs: EVERY_MS,
+      read: readExample,
+      columns: exampleColumns,
+    },
+    {
+      ...ports,
+      // What is archived here is needed here: it need not be fetched for a build.
+      objects: {
+        ...objects,
+        put: async (bytes) => {
+          const digest = await objects.put(bytes);
+          await files.keep(digest, bytes);
+          return digest;
+        },
+      },
+      index: {
+        newest: async (_topic, partition) => {
+          const position = positions.get(partition);
+          return position === undefined
+            ? null
+            : { nextOffset: position.nextOffset, seen: JSON.parse(position.seenJson || "{}") };
+        },
+        add,
+      },
+      writeParquet: (file, columns) => parquet.write(file, columns),
+      scratch,
+    },
+  );
+  return {
+    blocks: () => [...blocks.values()],
+    examples: () => rowsSince([...blocks.values()], 0),
+    examplesSince: (timeMs) => rowsSince([...blocks.values()], timeMs),
+    streamTimeMs: () => [...blocks.values()].reduce((max, block) => Math.max(max, block.maxKnownAtMs), 0),
+    flush: () => archive.flush(),
+    lag: () => archive.lag(),
+    stop: () => archive.stop(),
+  };
+}
+
+/** Reads an example; null when the record is none. */
+export function readExample(record: StreamRecord): ArchivedRow<Example> | null {
+  if (record.value === null) return null;
+  try {
+    const row = JSON.parse(Buffer.from(record.value).toString("utf8")) as Example;
+    if (typeof row.id !== "string" || typeof row.features !== "string" || !Array.isArray(row.values))
+      return null;
+    return { row, timeMs: row.time, knownAtMs: row.knownAt };
+  } catch {
+    return null;
+  }
+}
+
+/** Columns of a block: id, time, known_at, label, features (digest), f0, f1, ... NaN where a value is unknown. */
+export function exampleColumns(rows: readonly Example[]): Record<string, BlockColumn> {
+  // Rows on both sides of a change of the features have different widths; a build takes such a block for neither.
+  const width = rows.reduce((max, { values }) => Math.max(max, values.length), 0);
+  const column = (index: number): BlockColumn => ({
+    kind: "float32",
+    values: Float32Array.from(rows, ({ values }) => values[index] ?? Number.NaN),
+  });
+  return {
+    id: { kind: "text", values: rows.map(({ id }) => id) },
+    time: { kind: "integer", values: Float64Array.from(rows, ({ time }) => time) },
+    known_at: { kind: "integer", values: Float64Array.from(rows, ({ knownAt }) => knownAt) },
+    label: { kind: "float32", values: Float32Array.from(rows, ({ label }) => label) },
+    features: { kind: "text", values: rows.map(({ features }) => features) },
+    ...Object.fromEntries(Array.from({ length: width }, (_, index) => [`f${index}`, column(index)])),
+  };
+}

@@ -1,0 +1,49 @@
+import { join } from "node:path";
+import type { Service } from "@millrace/runtime";
+import { type FollowedLines, followLines } from "@millrace/stream";
+import { BlockFiles } from "./block-files.ts";
+import { readHolder } from "./holder.ts";
+import { type Ledger, openLedger } from "./ledger.ts";
+import { startLine, type TrainedLine } from "./line.ts";
+import { createMetrics } from "./metrics.ts";
+import type { Ports, Settings } from "./ports.ts";
+
+export type { Ports, Settings } from "./ports.ts";
+
+/**
+ * The trainer: for every applied line whose lease it holds, it archives examples, decides about retraining and
+ * performs the runs.
+ */
+export function buildTrainer(settings: Settings, ports: Ports): Service {
+  let ledger: Ledger | undefined;
+  let followed: FollowedLines<TrainedLine> | undefined;
+  let stopping: Promise<void> | undefined;
+  return {
+    start: async (signal) => {
+      await ports.objects.ensureBucket(signal);
+      ledger = await openLedger(ports.broker, ports.log);
+      const files = new BlockFiles(join(settings.data, "blocks"), ports.objects, ports.parquet);
+      const holder = await readHolder(settings.data);
+      const workshop = { holder, ports, settings, files, ledger, metrics: createMetrics() };
+      followed = followLines(
+        {
+          list: async () => (await ports.registry.listLines({})).lines,
+          onChange: ports.onRegistryChange,
+        },
+        async (applied) => startLine(applied, workshop),
+        ports.log,
+      );
+    },
+    stop: () => {
+      stopping ??= (async () => {
+        await followed?.stop();
+        await ledger?.stop();
+        await ports.close();
+      })();
+      return stopping;
+    },
+    ready: () => followed?.ready() === true,
+    lines: () =>
+      Object.fromEntries([...(followed?.running() ?? [])].map(([name, line]) => [name, line.status()])),
+  };
+}
