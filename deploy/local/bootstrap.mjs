@@ -1,8 +1,8 @@
 /**
  * What `npm start`, `npm test`, `npm run check` and `npm run prove` call, on whatever Node (20 or newer) the
  * machine has: checks what must be there, installs the packages where they are missing or others than the lock
- * file names, and goes on under the pinned Node. Exit codes: 2 something is missing, else that of the first step
- * that fails. Plain JavaScript without imports of ours, because nothing is installed yet.
+ * file names, and goes on under the pinned Node. Exit codes: 2 something is missing, else that of the
+ * program it hands over to. Plain JavaScript without imports of ours, because nothing is installed yet.
  */
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -12,21 +12,14 @@ import { fileURLToPath } from "node:url";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** Script and arguments of each step; the user's own arguments go to the steps marked `takesArguments`. */
+/** Script and arguments of each command; the user's own arguments follow. */
 const COMMANDS = {
-  start: { servers: true, steps: [{ run: ["services/cli/src/main.ts", "start"], takesArguments: true }] },
-  test: {
-    servers: true,
-    steps: [
-      { run: ["deploy/local/src/warm.ts"] },
-      { run: ["node_modules/vitest/vitest.mjs", "run"], takesArguments: true },
-      { run: ["test/check.mjs"] },
-    ],
-  },
-  check: { servers: false, steps: [{ run: ["test/check.mjs"], takesArguments: true }] },
-  prove: { servers: true, steps: [{ run: ["load-tests/prove.ts"], takesArguments: true }] },
-  // For `millrace doctor`: only the checks.
-  prerequisites: { servers: true, steps: [] },
+  start: { servers: true, run: ["services/cli/src/main.ts", "start"] },
+  test: { servers: true, run: ["test/check.ts", "--all"] },
+  check: { servers: false, run: ["test/check.ts"] },
+  prove: { servers: true, run: ["load-tests/prove.ts"] },
+  // For `millrace doctor`: only looks.
+  prerequisites: { servers: true, run: null },
 };
 
 const [name = "", ...userArguments] = process.argv.slice(2);
@@ -41,12 +34,10 @@ if (missing.length > 0) {
   say(`this machine lacks what Millrace needs:\n${missing.map((line) => `  ${line}`).join("\n")}`);
   process.exit(2);
 }
-await installPackages();
-const node = pinnedNode();
-for (const { run, takesArguments } of command.steps) {
+if (command.run !== null) {
+  await installPackages();
   const flags = ["--disable-warning=TimeoutNegativeWarning", "--disable-warning=ExperimentalWarning"];
-  const code = await hand(node, [...flags, ...run, ...(takesArguments ? userArguments : [])]);
-  if (code !== 0) process.exit(code);
+  process.exitCode = await hand(pinnedNode(), [...flags, ...command.run, ...userArguments]);
 }
 
 function say(text) {
@@ -62,9 +53,11 @@ async function missingPrerequisites(servers) {
     process.platform === "linux" ? `sudo apt-get install ${apt}` : `brew install ${brew}`;
   const major = Number(process.versions.node.split(".")[0]);
   const checks = [
-    major >= 20
-      ? undefined
-      : `Node 20 or newer (found ${process.versions.node}): https://nodejs.org/en/download`,
+    Promise.resolve(
+      major >= 20
+        ? undefined
+        : `Node 20 or newer (found ${process.versions.node}): https://nodejs.org/en/download`,
+    ),
     version(
       "npm",
       ["--version"],

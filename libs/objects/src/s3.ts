@@ -4,7 +4,7 @@ import { mkdir, open, rename, rm } from "node:fs/promises";
 import http from "node:http";
 import https from "node:https";
 import { dirname } from "node:path";
-import { Readable, Transform } from "node:stream";
+import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import {
   type Log,
@@ -214,7 +214,11 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
           throw error;
         }
         const folder = await open(dirname(file), "r");
-        await folder.sync().finally(() => folder.close());
+        try {
+          await folder.sync();
+        } finally {
+          await folder.close();
+        }
       });
     },
   };

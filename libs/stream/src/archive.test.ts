@@ -85,7 +85,7 @@ async function start(rowsMax: number, everyMs: number): Promise<RunningArchive> 
 
 function write(letters: string, from = 0): void {
   broker.write(
-    [...letters].map((letter, i) => ({
+    letters.split("").map((letter, i) => ({
       topic: TOPIC,
       partition: 0,
       key: null,
