@@ -1,4 +1,4 @@
-import { context, trace } from "@opentelemetry/api";
+import { context, isSpanContextValid, trace } from "@opentelemetry/api";
 import { type Logger, pino } from "pino";
 
 export type Log = Logger;
@@ -11,7 +11,9 @@ export function createLog(service: string, level: string): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     mixin: () => {
       const span = trace.getSpanContext(context.active());
-      return span === undefined ? {} : { trace_id: span.traceId, span_id: span.spanId };
+      return span === undefined || !isSpanContextValid(span)
+        ? {}
+        : { trace_id: span.traceId, span_id: span.spanId };
     },
   });
 }

@@ -14,6 +14,7 @@ import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import { NodeSDK } from "@opentelemetry/sdk-node";
+import { BatchSpanProcessor, NoopSpanProcessor } from "@opentelemetry/sdk-trace";
 
 export type { Attributes, Meter, Span };
 export { SpanKind };
@@ -38,11 +39,15 @@ export function startTelemetry(service: string, otlpEndpoint: string | undefined
       "service.namespace": "millrace",
     }),
     metricReaders: [prometheus],
-    spanProcessors: [],
     instrumentations: [],
-    ...(otlpEndpoint === undefined
-      ? {}
-      : { traceExporter: new OTLPTraceExporter({ url: `${otlpEndpoint.replace(/\/$/, "")}/v1/traces` }) }),
+    // Without an endpoint spans still exist: their ids stand in the logs and travel to the other processes.
+    spanProcessors: [
+      otlpEndpoint === undefined
+        ? new NoopSpanProcessor()
+        : new BatchSpanProcessor({
+            exporter: new OTLPTraceExporter({ url: `${otlpEndpoint.replace(/\/$/, "")}/v1/traces` }),
+          }),
+    ],
   });
   sdk.start();
   return {
