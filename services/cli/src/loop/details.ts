@@ -30,7 +30,8 @@ export interface InferenceDetails {
 
 /** One swap of generations: when the new one served, and how long each stage took. */
 export interface Swap {
-  readonly version: number;
+  /** null: nothing serves any more. */
+  readonly version: number | null;
   readonly atMs: number;
   readonly ms: Readonly<Record<string, number>>;
 }

@@ -34,7 +34,12 @@ export async function observeLine(
   definition: LineDefinition,
   address: MeshAddress,
   clients: Clients,
-  ports: { readonly now: () => number; readonly group: string; readonly onFailed: (error: unknown) => void },
+  ports: {
+    readonly now: () => number;
+    readonly swaps: readonly Swap[];
+    readonly group: string;
+    readonly onFailed: (error: unknown) => void;
+  },
 ): Promise<Observer> {
   const line = definition.name;
   const tail: Tail = await tailLine(clients.broker, definition, ports.group, ports.onFailed);
@@ -44,7 +49,7 @@ export async function observeLine(
   let aliases: Readonly<Record<string, number>> = {};
   let seenChanges = -1;
   let sent: Readonly<Record<string, number>> = {};
-  const swaps: Swap[] = [];
+  const swaps: Swap[] = [...ports.swaps];
   let rate = { atMs: ports.now(), accepted: 0, perSecond: 0 };
 
   const accepted = (): Record<string, number> =>

@@ -33,7 +33,9 @@ export function newLines(before: Snapshot | null, after: Snapshot): string[] {
   }
   if (after.swap !== null && after.swap.atMs !== before?.swap?.atMs) {
     const ms = Object.entries(after.swap.ms).map(([name, value]) => `${name} ${durationText(value)}`);
-    lines.push(`${at(after.swap.atMs)} inference serves version ${after.swap.version} (${ms.join(", ")})`);
+    lines.push(
+      `${at(after.swap.atMs)} inference serves version ${after.swap.version ?? "-"} (${ms.join(", ")})`,
+    );
   }
   for (const stage of after.loop.stages) {
     const was = before?.loop.stages.find(({ name }) => name === stage.name);

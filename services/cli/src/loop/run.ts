@@ -13,6 +13,7 @@ import type { Io } from "../io.ts";
 import { loadLine } from "../line-file.ts";
 import type { Clients, Local, MeshAddress, Part, RunningMesh } from "../mesh.ts";
 import { count, durationText } from "../text.ts";
+import type { Swap } from "./details.ts";
 import { type Observer, observeLine } from "./observer.ts";
 import { newLines, stateLine } from "./plain.ts";
 import { type Player, startPlayer } from "./player.ts";
@@ -90,7 +91,7 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
   const show = (): Snapshot => {
     const view = { parts, player: player?.state() ?? null, shock: asFact(shock), startedAtMs, doing };
     const snapshot = observer?.snapshot(view) ?? early(view, now());
-    if (screen !== null) screen.draw(renderView(snapshot, io.columns(), io.color));
+    if (screen !== null) screen.draw(renderView(snapshot, io.columns(), io.rows() - 1, io.color));
     else {
       newLines(before, snapshot).forEach(say);
       if (observer !== undefined && doing === "" && now() - stateLineAtMs >= STATE_LINE_MS) {
@@ -131,16 +132,19 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
     reached("applyMs");
 
     // 3. The watch, then the player: nothing that happens goes unseen.
+    const notesFile = join(local.home, "data", "loop.json");
+    const notes = await readNotes(notesFile);
+    shock = chooseShock(options, notes.shock);
     const failed = new AbortController();
     observer = await observeLine(line, address, clients, {
       now,
+      swaps: notes.swaps,
       group: `millrace.view.${process.pid}.${startedAtMs}`,
       onFailed: (error) => failed.abort(error),
     });
+    const keepNotes = notesKeeper(notesFile);
     await observer.refresh();
     const predictionsBefore = observer.predictions();
-    const shockFile = join(local.home, "data", "shock.json");
-    shock = await chooseShock(options, shockFile);
     if (options.play) {
       player = startPlayer({
         program: process.execPath,
@@ -162,13 +166,11 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
       REFRESH_MS,
       AbortSignal.any([stop, enough.signal, failed.signal]),
       async () => {
+        doing = "";
         await watching.refresh();
         parts = mesh?.status() ?? parts;
-        const shockedAtMs = player?.state().shockedAtMs ?? null;
-        if (shock.atMs === null && shockedAtMs !== null) {
-          shock = { ...shock, atMs: shockedAtMs };
-          await writeFileDurably(shockFile, `${JSON.stringify(shock)}\n`);
-        }
+        shock = { ...shock, atMs: shock.atMs ?? player?.state().shockedAtMs ?? null };
+        await keepNotes({ shock, swaps: watching.facts(null).swaps });
         if (watching.predictions() > predictionsBefore) reached("firstPredictionMs");
         if (watching.aliases()["first"] !== undefined) reached("firstModelMs");
         const { loop } = show();
@@ -263,15 +265,33 @@ function asFact(shock: Shock): Facts["shock"] {
   return shock.eventTimeMs === null ? null : { eventTimeMs: shock.eventTimeMs, atMs: shock.atMs };
 }
 
-/** The shock that was chosen when the stream began stays, unless the user names another. */
-async function chooseShock(options: LoopOptions, file: string): Promise<Shock> {
-  if (!options.play || options.shock === "off") return { eventTimeMs: null, atMs: null };
+/** What must be known after a restart and is written down nowhere else. */
+interface Notes {
+  readonly shock: Shock | null;
+  readonly swaps: readonly Swap[];
+}
+
+async function readNotes(file: string): Promise<Notes> {
   const text = await readFile(file, "utf8").catch(() => null);
-  const kept = text === null ? null : (JSON.parse(text) as Shock);
+  return text === null ? { shock: null, swaps: [] } : (JSON.parse(text) as Notes);
+}
+
+/** Writes the notes whenever they have changed. */
+function notesKeeper(file: string): (notes: Notes) => Promise<void> {
+  let kept = "";
+  return async (notes) => {
+    const text = `${JSON.stringify(notes)}\n`;
+    if (text === kept) return;
+    await writeFileDurably(file, text);
+    kept = text;
+  };
+}
+
+/** The shock that was chosen when the stream began stays, unless the user names another. */
+function chooseShock(options: LoopOptions, kept: Shock | null): Shock {
+  if (!options.play || options.shock === "off") return { eventTimeMs: null, atMs: null };
   const eventTimeMs = options.shock === "default" ? (kept?.eventTimeMs ?? FIRST_SHOCK) : options.shock;
-  const shock = { eventTimeMs, atMs: kept?.eventTimeMs === eventTimeMs ? kept.atMs : null };
-  await writeFileDurably(file, `${JSON.stringify(shock)}\n`);
-  return shock;
+  return { eventTimeMs, atMs: kept?.eventTimeMs === eventTimeMs ? kept.atMs : null };
 }
 
 function playerArguments(options: LoopOptions, repository: string, home: string, shock: Shock): string[] {

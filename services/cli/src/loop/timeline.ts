@@ -108,8 +108,7 @@ function follow(found: Facts["reports"][number], facts: Facts): Loop {
   const changeTo = (kind: RegistryChange["kind"]): number | null =>
     facts.changes.find((change) => change.kind === kind && change.version === version)?.atMs ?? null;
   const promotedAtMs = changeTo("promoted");
-  const swap =
-    promotedAtMs === null ? undefined : facts.swaps.find((one) => one.version === version && one.atMs > 0);
+  const swap = promotedAtMs === null ? undefined : facts.swaps.find((one) => one.version === version);
   const at: Record<StageName, number | null> = {
     shock: facts.shock?.atMs ?? null,
     drift: atMs,

@@ -13,11 +13,14 @@ export interface Piece {
   readonly text: string;
   readonly style: Style;
 }
+/** A low terminal does without empty rows, and then without those that begin with DETAIL. */
 type Row = readonly Piece[];
 
 export const WIDTH_MIN = 80;
 export const WIDTH_MAX = 160;
 const LABEL = 10;
+/** Begins a row that a low terminal does without. */
+const DETAIL: Piece = { text: " ".repeat(LABEL), style: "plain" };
 
 const ANSI: Readonly<Record<Style, string>> = {
   plain: "",
@@ -30,8 +33,8 @@ const ANSI: Readonly<Record<Style, string>> = {
   accent: "\u001b[36m",
 };
 
-/** The whole view as lines, none longer than `columns` (80 to 160 are used). */
-export function renderView(snapshot: Snapshot, columns: number, color: boolean): string[] {
+/** The whole view as lines, none longer than `columns` (80 to 160 are used), and at most `height` of them. */
+export function renderView(snapshot: Snapshot, columns: number, height: number, color: boolean): string[] {
   const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, columns));
   const rows: Row[] = [
     header(snapshot, width),
@@ -51,7 +54,14 @@ export function renderView(snapshot: Snapshot, columns: number, color: boolean):
     rule(width),
     [piece("Ctrl-C stops everything; the next `npm start` goes on from here.", "dim")],
   ];
-  return rows.map((row) => paintRow(fit(row, width), color));
+  return toHeight(rows, height).map((row) => paintRow(fit(row, width), color));
+}
+
+function toHeight(rows: readonly Row[], height: number): readonly Row[] {
+  if (rows.length <= height) return rows;
+  const packed = rows.filter((row) => row.length > 0);
+  if (packed.length <= height) return packed;
+  return packed.filter((row) => row[0] !== DETAIL).slice(0, height);
 }
 
 function piece(text: string, style: Style = "plain"): Piece {
@@ -201,17 +211,15 @@ function drift(snapshot: Snapshot, width: number): Row[] {
       piece("│ ", "dim"),
       piece(`evidence ${power(found.statistic)} of ${power(found.threshold)}`, style),
       piece(`  Brier ${decimal(found.referenceLoss)} → ${decimal(found.liveLoss)}`, "dim"),
-      piece(` on ${count(found.rows)}`, "dim"),
+      ...(width >= 100 ? [piece(` on ${count(found.rows)} labels`, "dim")] : []),
     ],
     ...(where === "" ? [] : [[label(""), piece(cut(where, width - LABEL), "warn")]]),
-    ...(shifts === ""
-      ? []
-      : [[label(""), piece(cut(`shifted inputs (PSI) ${shifts}`, width - LABEL), "dim")]]),
+    ...(shifts === "" ? [] : [[DETAIL, piece(cut(`shifted inputs (PSI) ${shifts}`, width - LABEL), "dim")]]),
     ...(last === null
       ? []
       : [
           [
-            label(""),
+            DETAIL,
             piece(
               cut(
                 `last report ${timeText(last.time)}: ${last.kind}, version ${last.version}, change since ${timeText(last.changeTime)}`,
@@ -225,13 +233,13 @@ function drift(snapshot: Snapshot, width: number): Row[] {
 }
 
 function governor(snapshot: Snapshot, width: number): Row[] {
-  const newest = snapshot.decisions.slice(-2);
+  const newest = snapshot.decisions.slice(-2).reverse();
   if (newest.length === 0) return [[label("governor"), piece("no decision yet", "dim")]];
   return newest.map((decision, i) => {
     const time = clockText(decision.decidedAtMs, snapshot.zoneOffsetMinutes);
     const outcome = `${decision.outcome} (${decision.trigger})`;
     return [
-      label(i === 0 ? "governor" : ""),
+      i === 0 ? label("governor") : DETAIL,
       piece(`${time}  `, "dim"),
       piece(outcome, decision.outcome === "admitted" ? "good" : "warn"),
       piece(`  ${cut(decision.reason, width - LABEL - time.length - outcome.length - 4)}`),
@@ -267,7 +275,7 @@ function training(snapshot: Snapshot, width: number): Row[] {
     const stages = Object.entries(swap.ms).map(([name, ms]) => `${name} ${durationText(ms)}`);
     rows.push([
       label("swap"),
-      piece(`version ${swap.version}`, "good"),
+      piece(`version ${swap.version ?? "-"}`, "good"),
       piece(` at ${clockText(swap.atMs, snapshot.zoneOffsetMinutes)}`),
       piece(`  ${cut(stages.join(" · "), width - LABEL - 34)}`, "dim"),
     ]);
