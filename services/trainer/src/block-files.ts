@@ -68,7 +68,9 @@ export class BlockFiles {
   }
 
   async #forget(inUse: ReadonlySet<string>): Promise<void> {
-    const names = await readdir(this.#folder).catch(() => [] as string[]);
+    await mkdir(this.#folder, { recursive: true });
+    // Files that are being written have another name.
+    const names = (await readdir(this.#folder)).filter((name) => name.endsWith(".parquet"));
     const files = await Promise.all(
       names.map(async (name) => {
         const { size, mtimeMs } = await stat(join(this.#folder, name));

@@ -2,7 +2,6 @@ import { mkdir } from "node:fs/promises";
 import { type Example, lineTopic } from "@millrace/contracts";
 import { type Block, rowsSince } from "@millrace/datasets";
 import type { LineDefinition } from "@millrace/lines";
-import { RpcError } from "@millrace/rpc";
 import {
   type ArchivedRow,
   type BlockColumn,
@@ -12,7 +11,7 @@ import {
   startArchive,
 } from "@millrace/stream";
 import type { BlockFiles } from "./block-files.ts";
-import { patiently } from "./patience.ts";
+import { isAway, patiently } from "./patience.ts";
 import type { Ports } from "./ports.ts";
 
 const ROWS_MAX = 5_000;
@@ -42,10 +41,10 @@ export async function startCollect(
   ports: Ports,
   signal: AbortSignal,
 ): Promise<Collector> {
-  const { registry, objects, parquet, log } = ports;
+  const { registry, objects, parquet } = ports;
   const topic = lineTopic(line.name, "examples");
   await mkdir(scratch, { recursive: true });
-  const listed = await patiently("list the blocks", { log, signal }, () =>
+  const listed = await patiently("list the blocks", ports, signal, () =>
     registry.listBlocks({ topic, sinceTimeMs: 0n }),
   );
   const blocks = new Map<string, Block>();
@@ -92,9 +91,8 @@ export async function startCollect(
         },
       })
       .catch((error: unknown) => {
-        const isAway =
-          error instanceof RpcError && (error.code === "unavailable" || error.code === "deadlineExceeded");
-        throw isAway ? new BlockIndexUnavailableError(error.message, { cause: error }) : error;
+        if (!isAway(ports.codeOf(error))) throw error;
+        throw new BlockIndexUnavailableError("the registry is away", { cause: error });
       });
     keep(block, seenJson);
   };

@@ -133,9 +133,7 @@ export async function startGovern(bench: Bench, onAdmitted: () => void): Promise
   };
 
   const look = async (): Promise<void> => {
-    const serving = await patiently("read what serves", { log: ports.log, signal }, () =>
-      bench.serving.read(),
-    );
+    const serving = await patiently("read what serves", ports, signal, () => bench.serving.read());
     for (const trigger of ownTriggers(serving, bench)) {
       if (!isDone(trigger.cause, bench.book.all())) await settle(trigger, stateOf(serving, bench), "");
     }
@@ -252,11 +250,27 @@ function runIdOf(line: string, cause: string): string {
 function withReports(pending: readonly Pending[], records: readonly StreamRecord[]): readonly Pending[] {
   const byId = new Map(pending.map((one) => [one.report.id, one]));
   for (const record of records) {
-    const report = JSON.parse(Buffer.from(record.value ?? []).toString("utf8")) as DriftReport;
+    const report = readReport(record);
+    if (report === null) continue;
     const traceparent = headerText(record, HEADERS.traceparent) ?? "";
     if (!byId.has(report.id)) byId.set(report.id, { report, traceparent });
   }
   return [...byId.values()].slice(-PENDING_MAX);
+}
+
+/** Only the feature service writes this topic, but nothing keeps a stranger from it: null for what is no report. */
+function readReport({ value }: StreamRecord): DriftReport | null {
+  try {
+    const report = JSON.parse(Buffer.from(value ?? []).toString("utf8")) as Partial<DriftReport> | null;
+    const isReport =
+      typeof report?.id === "string" &&
+      typeof report.changeTime === "number" &&
+      typeof report.version === "number" &&
+      (report.kind === "harm" || report.kind === "inputs");
+    return isReport ? (report as DriftReport) : null;
+  } catch {
+    return null;
+  }
 }
 
 async function readMemory(file: string): Promise<Memory> {

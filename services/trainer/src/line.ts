@@ -2,7 +2,6 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { canonicalJson, type LineStatus, type Verdict } from "@millrace/contracts";
 import { featurePart, type LineDefinition } from "@millrace/lines";
-import { RpcError } from "@millrace/rpc";
 import { every, sha256Hex, sleep } from "@millrace/runtime";
 import type { AppliedLine } from "@millrace/stream";
 import type { BlockFiles } from "./block-files.ts";
@@ -65,7 +64,7 @@ export function startLine({ line }: AppliedLine, workshop: Workshop): TrainedLin
       const request = { line: line.name, holder: workshop.holder, ttlMs: BigInt(LEASE_TTL_MS) };
       return (await ports.registry.acquireLease(request)).epoch;
     } catch (error) {
-      if (error instanceof RpcError && error.code === "aborted") return null;
+      if (ports.codeOf(error) === "aborted") return null;
       throw error;
     }
   };
@@ -91,7 +90,7 @@ export function startLine({ line }: AppliedLine, workshop: Workshop): TrainedLin
     } catch (error) {
       if (error instanceof StoppedError) return;
       // An old epoch: somebody else took over while this trainer was away. Anything else is a defect.
-      if (!(error instanceof RpcError && error.code === "failedPrecondition")) throw error;
+      if (ports.codeOf(error) !== "failedPrecondition") throw error;
       log.warn({ err: error, line: line.name }, "the registry refuses this trainer's writes");
     } finally {
       lost.abort();
@@ -138,7 +137,7 @@ export function startLine({ line }: AppliedLine, workshop: Workshop): TrainedLin
         log.info({ line: line.name, run: next.id, ...end, verdict: undefined }, "run ended");
       } catch (error) {
         if (error instanceof StoppedError) throw error;
-        if (error instanceof RpcError && error.code === "failedPrecondition") throw error;
+        if (ports.codeOf(error) === "failedPrecondition") throw error;
         log.error({ err: error, line: line.name, run: next.id }, "the run is started again");
         await sleep(LOOK_MS, signal);
       }
@@ -153,7 +152,7 @@ export function startLine({ line }: AppliedLine, workshop: Workshop): TrainedLin
       if (epoch !== null) await hold(epoch);
     },
     (error) => {
-      if (error instanceof RpcError)
+      if (ports.codeOf(error) !== null)
         log.warn({ err: error, line: line.name }, "the line could not be worked on");
       else ports.fail(error);
     },

@@ -1,5 +1,5 @@
-import { RpcError } from "@millrace/rpc";
-import { type Log, ObjectStoreUnavailableError, sleep } from "@millrace/runtime";
+import { ObjectStoreUnavailableError, sleep } from "@millrace/runtime";
+import type { Ports } from "./ports.ts";
 
 const PAUSE_MS_MIN = 200;
 const PAUSE_MS_MAX = 5_000;
@@ -18,7 +18,8 @@ export class StoppedError extends Error {
  */
 export async function patiently<T>(
   what: string,
-  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
+  { log, codeOf }: Pick<Ports, "log" | "codeOf">,
+  signal: AbortSignal,
   work: () => Promise<T>,
 ): Promise<T> {
   for (let pauseMs = PAUSE_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
@@ -26,14 +27,14 @@ export async function patiently<T>(
     try {
       return await work();
     } catch (error) {
-      if (!isAway(error)) throw error;
+      if (!(error instanceof ObjectStoreUnavailableError) && !isAway(codeOf(error))) throw error;
       log.warn({ err: error, what }, "a neighbour is away: trying again");
       await sleep(pauseMs, signal);
     }
   }
 }
 
-function isAway(error: unknown): boolean {
-  if (error instanceof ObjectStoreUnavailableError) return true;
-  return error instanceof RpcError && (error.code === "unavailable" || error.code === "deadlineExceeded");
+/** Whether the registry gave no answer: nothing is known about what was asked of it. */
+export function isAway(code: ReturnType<Ports["codeOf"]>): boolean {
+  return code === "unavailable" || code === "deadlineExceeded";
 }

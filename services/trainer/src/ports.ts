@@ -1,5 +1,5 @@
 import type { registryApi } from "@millrace/contracts";
-import type { RpcClient } from "@millrace/rpc";
+import type { CodeName, RpcClient } from "@millrace/rpc";
 import type { Clock, Fail, Log, ObjectStore } from "@millrace/runtime";
 import type { BlockColumn, Broker } from "@millrace/stream";
 
@@ -50,6 +50,8 @@ export type LoadModel = (bytes: Uint8Array, options: { readonly threads: number 
 /** What the trainer needs of the world. `wiring.ts` fills it with adapters, tests with fakes. */
 export interface Ports {
   readonly registry: Registry;
+  /** The code with which the registry refused; null: the error is none of the registry's. */
+  readonly codeOf: (error: unknown) => CodeName | null;
   readonly broker: Broker;
   readonly objects: ObjectStore;
   readonly parquet: ParquetFiles;

@@ -1,5 +1,4 @@
-import { RpcError } from "@millrace/rpc";
-import type { Registry } from "./ports.ts";
+import type { Ports } from "./ports.ts";
 import type { ServingReader, Version } from "./serving.ts";
 
 export type Promotion = { readonly promoted: true } | { readonly promoted: false; readonly reason: string };
@@ -14,7 +13,7 @@ export async function promote(
   epoch: bigint,
   reason: string,
   serving: ServingReader,
-  registry: Registry,
+  { registry, codeOf }: Pick<Ports, "registry" | "codeOf">,
 ): Promise<Promotion> {
   for (;;) {
     const { generation, championVersion } = await serving.read();
@@ -35,7 +34,7 @@ export async function promote(
       });
       return { promoted: true };
     } catch (error) {
-      if (!(error instanceof RpcError && error.code === "aborted")) throw error;
+      if (codeOf(error) !== "aborted") throw error;
     }
   }
 }

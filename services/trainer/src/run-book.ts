@@ -25,7 +25,7 @@ export type RunUpdate = Partial<
 
 /**
  * The runs of a line, mirrored from the registry: whoever holds the line's lease is the only one that writes them.
- * Every write carries the lease's epoch; an older one is refused (RpcError failedPrecondition).
+ * Every write carries the lease's epoch; an older one is refused (failedPrecondition).
  */
 export class RunBook {
   readonly #line: string;
@@ -43,7 +43,7 @@ export class RunBook {
   }
 
   static async open(line: string, epoch: bigint, ports: Ports, signal: AbortSignal): Promise<RunBook> {
-    const { runs } = await patiently("list the runs", { log: ports.log, signal }, () =>
+    const { runs } = await patiently("list the runs", ports, signal, () =>
       ports.registry.listRuns({ line, limit: RUNS_MAX }),
     );
     return new RunBook(line, epoch, ports, signal, runs.toReversed());
@@ -82,7 +82,7 @@ export class RunBook {
   }
 
   #write<T>(what: string, work: () => Promise<T>): Promise<T> {
-    return patiently(what, { log: this.#ports.log, signal: this.#signal }, work);
+    return patiently(what, this.#ports, this.#signal, work);
   }
 
   #keep(run: Run | undefined): Run {

@@ -99,8 +99,8 @@ export async function performRun(admitted: Run, bench: Bench): Promise<RunEnd> {
         const { version, verdict } = made;
         if (!version.passed) return end("rejected", sentence(verdict.reason), made);
         const promotion = await stage(run, "promote", "", bench, () =>
-          patiently("promote", { log: ports.log, signal }, () =>
-            promote(version, bench.epoch, verdict.reason, bench.serving, ports.registry),
+          patiently("promote", ports, signal, () =>
+            promote(version, bench.epoch, verdict.reason, bench.serving, ports),
           ),
         );
         return promotion.promoted
@@ -119,8 +119,7 @@ export async function performRun(admitted: Run, bench: Bench): Promise<RunEnd> {
 /** The registered version of the run, with its verdict: what an earlier start registered, or a new one. */
 async function produceVersion(run: Run, bench: Bench): Promise<{ version: Version; verdict: Verdict }> {
   const { ports, signal, serving } = bench;
-  const read = <T>(what: string, work: () => Promise<T>): Promise<T> =>
-    patiently(what, { log: ports.log, signal }, work);
+  const read = <T>(what: string, work: () => Promise<T>): Promise<T> => patiently(what, ports, signal, work);
   const versions = await read("list the versions", () => serving.versions());
   const earlier = versions.find((version) => version.runId === run.id);
   if (earlier !== undefined)
@@ -168,8 +167,7 @@ async function makeBaseline(run: Run, bench: Bench): Promise<Made> {
 
 async function makeModel(run: Run, served: Serving, bench: Bench): Promise<Made> {
   const { ports, files, signal } = bench;
-  const read = <T>(what: string, work: () => Promise<T>): Promise<T> =>
-    patiently(what, { log: ports.log, signal }, work);
+  const read = <T>(what: string, work: () => Promise<T>): Promise<T> => patiently(what, ports, signal, work);
   const { dataset, champion } = await stage(run, "build", "", bench, async () => ({
     dataset: await read("build the dataset", () => openDataset(run, bench)),
     champion: await read("fetch the champion", () => fetchChampion(served, ports)),

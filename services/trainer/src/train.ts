@@ -20,6 +20,8 @@ import { runRecipe } from "./recipe-process.ts";
 
 const MODEL_BYTES_MAX = 256 * 1024 * 1024;
 const SEED = 1;
+/** OpenMP's threads sleep while they wait for one another: the cores have other work to do. */
+const PATIENT_THREADS = { OMP_WAIT_POLICY: "PASSIVE" };
 
 /** What a recipe left. Nothing of it is trusted yet. */
 export interface TrainedCandidate {
@@ -79,12 +81,10 @@ export async function trainCandidate(
   const jobFile = join(folder, `job-${request.attempt}.json`);
   const job = jobOf(candidate, request, settings, { output, checkpoint: join(folder, "checkpoint") });
   await writeFile(jobFile, JSON.stringify(job));
-  const environment = Object.fromEntries(
-    ["PATH", ...recipe.needs].flatMap((name) => {
-      const value = settings.recipeEnvironment[name];
-      return value === undefined ? [] : [[name, value] as const];
-    }),
+  const given = ["PATH", ...recipe.needs].map(
+    (name) => [name, settings.recipeEnvironment[name] ?? ""] as const,
   );
+  const environment = { ...Object.fromEntries(given), ...PATIENT_THREADS };
   // A recipe keeps to its budget by itself; one that does not is stopped a little later.
   const seconds = settings.seconds * 1.1 + 2;
   const start = { recipe, folder: recipeFolder, jobFile, environment, seconds, onReport };

@@ -6,7 +6,7 @@ import { createAnnouncer } from "@millrace/nats";
 import { createObjectStore } from "@millrace/objects";
 import { loadModel } from "@millrace/onnx";
 import { openParquet, type Parquet } from "@millrace/parquet";
-import { createRpcClient } from "@millrace/rpc";
+import { createRpcClient, RpcError } from "@millrace/rpc";
 import { type Fail, type Log, type Service, systemClock } from "@millrace/runtime";
 import type { Config } from "./config.ts";
 import { buildTrainer } from "./service.ts";
@@ -54,6 +54,7 @@ export function wire(config: Config, log: Log, fail: Fail): Service {
     },
     {
       registry,
+      codeOf: (error) => (error instanceof RpcError ? error.code : null),
       broker,
       objects: createObjectStore({
         url: config.MILLRACE_S3_URL,

@@ -11,7 +11,7 @@ export interface RecipeManifest {
   readonly title: string;
   /** Started in the recipe's folder with the job file as last argument; `node` is the trainer's own. */
   readonly command: readonly string[];
-  /** Environment variables that the recipe needs to be set; it gets no others but PATH. */
+  /** Environment variables that the recipe needs to be set; it gets no others but PATH and OMP_WAIT_POLICY. */
   readonly needs: readonly string[];
 }
 export const recipeSchema: z.ZodType<RecipeManifest> = z.object({
