@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { readConfig } from "./config.ts";
 import { processIo } from "./io.ts";
 import { runCli } from "./service.ts";
@@ -25,6 +26,6 @@ const exitCode = await runCli(process.argv.slice(2), {
   now: () => Date.now(),
   startedAtMs: performance.timeOrigin,
   stop: stop.signal,
-  self: [import.meta.filename],
+  self: [resolve(import.meta.dirname, "../bin/millrace.mjs")],
 });
 process.exit(exitCode);

@@ -22,7 +22,9 @@ export async function versions(context: Context, line: string, options: Versions
         .filter(([, to]) => Number(to) === version)
         .map(([name]) => name);
     const rows = listed.versions.map((one) => {
-      const verdict = one.evidenceJson === "" ? null : (JSON.parse(one.evidenceJson) as Verdict);
+      const evidence = one.evidenceJson === "" ? null : (JSON.parse(one.evidenceJson) as Verdict);
+      // The baseline is registered before there is anything to judge it on.
+      const verdict = evidence !== null && evidence.candidate.rows > 0 ? evidence : null;
       return {
         version: Number(one.version),
         aliases: aliasesOf(Number(one.version)),

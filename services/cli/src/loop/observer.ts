@@ -201,7 +201,7 @@ export async function observeLine(
         firstVersion: aliases["first"] ?? null,
         quality: { window: live?.window ?? null, champion: forChampion },
         drift: detailsOf<FeatureDetails>(statuses.feature, line).drift ?? null,
-        decisions: tail.decisions,
+        decisions: [...tail.decisions],
         training: step === null || step.stage === "end" || ENDED.includes(run?.state ?? "") ? null : step,
         verdict: versions.toSorted((a, b) => a.registeredAtMs - b.registeredAtMs).at(-1)?.verdict ?? null,
         swap: swaps.at(-1) ?? null,

@@ -31,6 +31,7 @@ interface PlayerLine {
 }
 
 const RESTART_MS = 1_000;
+const RATE_MS = 6_000;
 
 /**
  * Runs the player as a process of its own, and again when it dies before its end: it goes on from its progress
@@ -52,6 +53,8 @@ export function startPlayer(options: PlayerOptions): Player {
   let child: ChildProcess;
   let ended: Promise<void>;
   let lastAtMs = options.now();
+  /** The player sends in bursts: its rate is that of the last seconds. */
+  let recent: { readonly atMs: number; readonly sent: number }[] = [];
 
   const take = (line: PlayerLine): void => {
     const atMs = options.now();
@@ -61,6 +64,7 @@ export function startPlayer(options: PlayerOptions): Player {
     const reached = shockTimeMs !== null && eventTimeMs >= shockTimeMs;
     const passed = reached && !first && state.eventTimeMs < shockTimeMs;
     const share = passed ? (shockTimeMs - state.eventTimeMs) / (eventTimeMs - state.eventTimeMs) : 1;
+    recent = [...recent.filter((one) => atMs - one.atMs <= RATE_MS), { atMs, sent: line.sent }];
     state = {
       ...state,
       sent: line.sent,
@@ -70,7 +74,7 @@ export function startPlayer(options: PlayerOptions): Player {
       shockTimeMs,
       // Between two lines the event time grows evenly.
       shockedAtMs: state.shockedAtMs ?? (passed ? Math.round(lastAtMs + share * (atMs - lastAtMs)) : null),
-      perSecond: first ? 0 : Math.max(0, ((line.sent - state.sent) * 1_000) / Math.max(1, atMs - lastAtMs)),
+      perSecond: rateOf(recent),
       state: "playing",
     };
     lastAtMs = atMs;
@@ -98,6 +102,7 @@ export function startPlayer(options: PlayerOptions): Player {
       child.once("close", (code) => {
         const next = stopping ? "stopped" : code === 0 ? "ended" : "restarting";
         state = { ...state, perSecond: 0, state: next };
+        recent = [];
         if (next === "restarting") {
           options.onMessage(`the player ended with code ${code}; it starts again`);
           setTimeout(() => {
@@ -121,6 +126,12 @@ export function startPlayer(options: PlayerOptions): Player {
       clearTimeout(force);
     },
   };
+}
+
+function rateOf(recent: readonly { readonly atMs: number; readonly sent: number }[]): number {
+  const [first, last] = [recent[0], recent.at(-1)];
+  if (first === undefined || last === undefined || last.atMs === first.atMs) return 0;
+  return Math.max(0, ((last.sent - first.sent) * 1_000) / (last.atMs - first.atMs));
 }
 
 function parse(text: string): PlayerLine | null {

@@ -79,6 +79,7 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
   };
   let parts: readonly Part[] = [];
   let doing = "";
+  let ending = false;
   let mesh: RunningMesh | undefined;
   let clients: Clients | undefined;
   let observer: Observer | undefined;
@@ -112,7 +113,7 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
     begin("starting the servers and services");
     const starting = local.start((all) => {
       parts = all;
-      show();
+      if (!ending) show();
     }, begin);
     mesh = await orStopped(starting, stop);
     if (mesh === undefined) return null;
@@ -216,6 +217,7 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
     reportLines(report).forEach(say);
     return { report, problem: problem ?? sumsProblem(sums) };
   } finally {
+    ending = true;
     screen?.close();
     if (mesh !== undefined) say("stopping");
     await player?.stop(10_000);
@@ -296,6 +298,9 @@ function chooseShock(options: LoopOptions, kept: Shock | null): Shock {
 
 function playerArguments(options: LoopOptions, repository: string, home: string, shock: Shock): string[] {
   return [
+    // The Kafka client sets timers in the past, and SQLite is said to be experimental.
+    "--disable-warning=TimeoutNegativeWarning",
+    "--disable-warning=ExperimentalWarning",
     join(repository, LINE, "play.ts"),
     "--speed",
     String(options.speed),

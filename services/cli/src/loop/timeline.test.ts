@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { admitted, facts, report } from "./fixtures.ts";
+import { admitted, facts, report, STARTED_AT_MS } from "./fixtures.ts";
 import { between, timeline } from "./timeline.ts";
 
 describe("the timeline of a loop", () => {
@@ -41,6 +41,8 @@ describe("the timeline of a loop", () => {
       runs: [{ ...run, state: "rejected", version: 0 } as never],
     };
     expect(timeline(refused).state).toBe("ended");
+    const stillRunning = { ...refused, runs: [] };
+    expect(timeline(stillRunning).state).toBe("running");
     const later = { ...report, id: "later", time: report.time + 1 };
     const next = {
       ...refused,
@@ -48,6 +50,26 @@ describe("the timeline of a loop", () => {
       decisions: [...facts.decisions, { ...admitted, id: "d3", cause: later.id, runId: "run-3" }],
     };
     expect(timeline(next)).toMatchObject({ state: "running", runId: "run-3" });
+  });
+
+  it("measures from the first report after the shock, whichever one was admitted in the end", () => {
+    const early = { ...report, id: "early", time: report.time - 60_000 };
+    const loop = timeline({
+      ...facts,
+      reports: [{ report: early, atMs: STARTED_AT_MS + 40_000 }, ...facts.reports],
+    });
+    expect(loop).toMatchObject({ state: "complete", report: { id: "early" }, decision: { id: "d2" } });
+    expect(between(loop, "shock", "drift")).toBe(4_000);
+  });
+
+  it("stays with the loop that the shock began when others follow", () => {
+    const next = { ...report, id: "next", time: report.time + 1 };
+    const loop = timeline({
+      ...facts,
+      reports: [...facts.reports, { report: next, atMs: STARTED_AT_MS + 90_000 }],
+      decisions: [...facts.decisions, { ...admitted, id: "d3", cause: "next", runId: "run-3" }],
+    });
+    expect(loop).toMatchObject({ state: "complete", version: 3 });
   });
 
   it("shows the newest loop of a stream without a shock", () => {

@@ -61,22 +61,27 @@ export interface Loop {
 const ORDER: readonly Progress["stage"][] = ["build", "train", "judge", "register", "promote", "end"];
 
 /**
- * The loop to show: the first complete one after the shock, else the newest under way. Without a shock the newest
- * loop that a drift report began. Reports from before the shock belong to the stream's own changes.
+ * The loop to show. It begins with the shock and the first drift report after it (reports from before belong to the
+ * stream's own changes), and goes on with the first admitted decision on any of these reports whose version serves
+ * in the end, else with the newest admitted one. Without a shock it begins with the report of the newest decision.
  */
 export function timeline(facts: Facts): Loop {
+  if (facts.shock !== null && facts.shock.atMs === null) return emptyLoop(facts);
   const since = facts.shock?.eventTimeMs ?? Number.NEGATIVE_INFINITY;
-  const shocked = facts.shock === null || facts.shock.atMs !== null;
-  const loops = shocked
-    ? facts.reports.filter(({ report }) => report.time >= since).map((found) => follow(found, facts))
-    : [];
-  const complete = loops.filter((loop) => loop.state === "complete");
-  const chosen = facts.shock === null ? loops.at(-1) : (complete[0] ?? underWay(loops) ?? loops.at(-1));
-  return chosen ?? emptyLoop(facts);
-}
-
-function underWay(loops: readonly Loop[]): Loop | undefined {
-  return loops.findLast((loop) => loop.state === "running" && loop.decision?.outcome === "admitted");
+  const reports = facts.reports.filter(({ report }) => report.time >= since);
+  const [first] = reports;
+  if (first === undefined) return emptyLoop(facts);
+  const loops = facts.decisions
+    .filter(({ outcome }) => outcome === "admitted")
+    .flatMap((decision) => {
+      const cause = reports.find(({ report }) => report.id === decision.cause);
+      if (cause === undefined) return [];
+      return [follow(facts.shock === null ? cause : first, decision, facts)];
+    });
+  const complete = facts.shock === null ? undefined : loops.find(({ state }) => state === "complete");
+  return (
+    complete ?? loops.at(-1) ?? follow(facts.shock === null ? (reports.at(-1) ?? first) : first, null, facts)
+  );
 }
 
 function emptyLoop(facts: Facts): Loop {
@@ -90,11 +95,9 @@ function emptyLoop(facts: Facts): Loop {
   };
 }
 
-/** Follows one drift report through decision, run, promotion and swap. */
-function follow(found: Facts["reports"][number], facts: Facts): Loop {
+/** From a drift report through the decision to retrain (null: none yet), run, promotion and swap. */
+function follow(found: Facts["reports"][number], decision: Decision | null, facts: Facts): Loop {
   const { report, atMs } = found;
-  const decisions = facts.decisions.filter((decision) => decision.cause === report.id);
-  const decision = decisions.findLast(({ outcome }) => outcome === "admitted") ?? decisions.at(-1) ?? null;
   const runId = decision?.runId ?? null;
   const steps = runId === null ? [] : facts.progress.filter((step) => step.runId === runId);
   const begun = (stage: Progress["stage"]): number | null =>
