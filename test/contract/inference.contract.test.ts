@@ -293,7 +293,6 @@ describe("inference on real servers", () => {
     await kill(registryProcess, "SIGKILL");
     await broker.stop();
     await servers.stop();
-    const startedAt = Date.now();
     inference = run("inference", ports.ops);
     await until(
       () =>
@@ -303,7 +302,6 @@ describe("inference on real servers", () => {
         ),
       10_000,
     );
-    console.log(`first answer ${Date.now() - startedAt} ms after the start of the process`);
     expect((await fetch(`http://127.0.0.1:${ports.ops}/readyz`)).status).toBe(200);
     const stoppedAt = Date.now();
     expect(await kill(inference, "SIGTERM")).toBe(0);

@@ -70,7 +70,7 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     bytes: number,
     work: (client: Client) => Promise<T>,
   ): Promise<T> => {
-    const deadlineMs = (options.attemptMs ?? DEFAULT_ATTEMPT_MS) + Math.ceil(bytes / MEGABYTE) * 1_000;
+    const deadlineMs = (options.attemptMs ?? DEFAULT_ATTEMPT_MS) + (bytes / MEGABYTE) * 1_000;
     const abort = new AbortController();
     const timer = setTimeout(() => abort.abort(), deadlineMs);
     try {
@@ -79,7 +79,7 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
       const late = abort.signal.aborted;
       abort.abort();
       if (late) {
-        throw new ObjectStoreUnavailableError(operation, `no answer within ${deadlineMs} ms`, {
+        throw new ObjectStoreUnavailableError(operation, `no answer within ${Math.round(deadlineMs)} ms`, {
           cause: error,
         });
       }

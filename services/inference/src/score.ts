@@ -245,7 +245,7 @@ export interface ScoringPorts {
 
 const CHECKPOINT_MS = 2_000;
 const RECORDS_MAX = 512;
-const RESTART_MS = 1_000;
+const RESTART_MS = 500;
 const STOP_MS = 3_000;
 
 /**
