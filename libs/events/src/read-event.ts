@@ -84,6 +84,7 @@ export function createEventReader(line: LineDefinition, streamName: string): Eve
     const id = String(event[idField]);
     if (id === "") return rejection("empty-id", `field ${quote(idField)} is empty`);
     const time = event[timeField] as number;
+    if (time < 0) return rejection("bad-time", `field ${quote(timeField)} is before 1970`);
     if (timestampMs >= 0 && time - timestampMs > aheadMaxMs) {
       const ahead = Math.round((time - timestampMs) / 1000);
       return rejection(
