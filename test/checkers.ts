@@ -8,13 +8,13 @@ import { delimiter, dirname, join } from "node:path";
 /** Program in node_modules/.bin, then its arguments. */
 export type Command = readonly [program: string, ...args: readonly string[]];
 
-export const CHECKERS = {
+export const CHECKERS: Readonly<Record<"types" | "lint" | "boundaries" | "format" | "dead code", Command>> = {
   types: ["tsc", "-p", "."],
   lint: ["oxlint", "--type-aware", "--deny-warnings"],
   boundaries: ["turbo", "boundaries", "--no-color"],
   format: ["biome", "check", "--max-diagnostics=50"],
   "dead code": ["knip", "--no-progress"],
-} as const satisfies Readonly<Record<string, Command>>;
+};
 
 export interface Outcome {
   readonly ok: boolean;
