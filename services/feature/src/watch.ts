@@ -108,7 +108,8 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
       inputs.restart();
     }
     losses = withLoss(losses, (prediction.score - example.label) ** 2);
-    const harmed = harm.add(example.knownAt, prediction.score, example.label, example.values);
+    // By the time of the event: what is learnt since the change is chosen by event time.
+    const harmed = harm.add(example.time, prediction.score, example.label, example.values);
     const shifted = inputs.add(example.knownAt, example.values);
     if (!harmed && !shifted) return null;
     const report: DriftReport = {
@@ -116,7 +117,7 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
       line: line.name,
       kind: harmed ? "harm" : "inputs",
       time: example.knownAt,
-      changeTime: harmed ? harm.leader().since : example.knownAt,
+      changeTime: harmed ? harm.leader().since : example.time,
       version,
       statistic: harm.statistic,
       threshold: harm.threshold,
