@@ -66,7 +66,7 @@ export async function doctor(context: Context): Promise<Result> {
     text: [
       ...checks.map(
         ({ name, ok, found, remedy, ms }) =>
-          `${ok ? "ok   " : "FAIL "} ${name.padEnd(14)} ${found}${ms > 0 ? `  (${durationText(ms)})` : ""}${ok ? "" : `\n      -> ${remedy}`}`,
+          `${ok ? "ok   " : "FAIL "} ${name.padEnd(16)} ${found}${ms > 0 ? `  (${durationText(ms)})` : ""}${ok ? "" : `\n      -> ${remedy}`}`,
       ),
       "",
       wrong.length === 0 ? "All is well." : `${wrong.length} of ${checks.length} checks failed.`,
@@ -104,7 +104,7 @@ function meshChecks(address: MeshAddress, clients: Clients): Promise<Check>[] {
       await reach(address.nats.url, "INFO");
       return `answers at ${address.nats.url}`;
     }),
-    check("object store", server("minio"), async () => {
+    check("object store", server("s3"), async () => {
       await fetch(address.s3.url, { signal: AbortSignal.timeout(PROBE_MS) }).then((answer) =>
         answer.body?.cancel(),
       );

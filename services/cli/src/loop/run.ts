@@ -112,8 +112,10 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
     // 1. Servers and services.
     begin("starting the servers and services");
     const starting = local.start((all) => {
+      const ended = all.filter(({ name, state }) => state === "stopped" && stateOf(parts, name) !== state);
       parts = all;
       if (!ending) show();
+      else for (const { name } of ended) say(`  ${name} stopped`);
     }, begin);
     mesh = await orStopped(starting, stop);
     if (mesh === undefined) return null;
@@ -226,6 +228,10 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
     await mesh?.stop();
     if (mesh !== undefined) say("stopped; `npm start` goes on from here");
   }
+}
+
+function stateOf(parts: readonly Part[], name: string): string | undefined {
+  return parts.find((part) => part.name === name)?.state;
 }
 
 /** What `--once` found. */
