@@ -148,7 +148,7 @@ export function buildInference(
       const { source, loadModel } = ports;
       const lastGood = lastGoodFile(folder, log);
       swapping = await startSwapping(
-        { source, artifacts, loadModel, lastGood, meter: meter(), now, log },
+        { source, artifacts, loadModel, lastGood, meter: meter(), clock, now, log },
         addLine,
       );
     },

@@ -1,6 +1,6 @@
 import { canonicalJson, type registryApi } from "@millrace/contracts";
 import { checkLine, featurePart } from "@millrace/lines";
-import { every, type Log, type Meter, sha256Hex, sleep, withSpan } from "@millrace/runtime";
+import { type Clock, every, type Log, type Meter, sha256Hex, sleep, withSpan } from "@millrace/runtime";
 import {
   type Artifacts,
   type AspiredSet,
@@ -32,6 +32,7 @@ export interface ServedLine {
   readonly controller: SwapController;
   /** Digest of the present feature definition; null until the registry has answered. */
   featureDigest: string | null;
+  /** The swap that serves now, and when it began to. */
   lastSwap: { readonly version: number | null; readonly ms: SwapStages; readonly atMs: number } | null;
 }
 
@@ -41,6 +42,7 @@ export interface SwapPorts {
   readonly loadModel: Loader;
   readonly lastGood: LastGood;
   readonly meter: Meter;
+  readonly clock: Clock;
   /** Monotonic ms. */
   readonly now: () => number;
   readonly log: Log;
@@ -112,10 +114,12 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
         return result;
       },
     );
-    // While the old models drained, a newer set may have been applied already.
-    if (outcome.outcome !== "applied" || line.controller.generation !== set.generation) return;
-    line.lastSwap = { version: outcome.to, ms: outcome.stages, atMs: Date.now() };
+    if (outcome.outcome !== "applied") return;
     swapSeconds.record(outcome.stages.total / 1_000, { line: set.line });
+    // While the old models drained, a newer set may have been applied already.
+    if (line.controller.generation !== set.generation) return;
+    const atMs = Math.round(ports.clock.now() - outcome.stages.drain);
+    line.lastSwap = { version: outcome.to, ms: outcome.stages, atMs };
     await artifacts.settled();
     await lastGood.keep(set);
     const needed = [...lines.values()].flatMap(({ controller }) => controller.loaded);
