@@ -116,13 +116,15 @@ const flights: LineDefinition = defineLine({
     { recipe: "logistic", windows: ["all"] },
   ],
   retrain: {
-    firstAfter: 20_000,
+    firstAfter: 40_000,
     minChange: 4_000,
-    cooldown: "12h",
+    cooldown: "18h",
     staleAfter: "14d",
-    maxRunsPerDay: 4,
+    maxRunsPerDay: 2,
     learnFrom: "42d",
   },
+  // Weather moves lateness faster than four hours of arrivals can tell: that alone is no reason to learn anew.
+  drift: { tolerance: 0.1 },
 });
 
 export default flights;

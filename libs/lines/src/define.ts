@@ -68,7 +68,7 @@ export interface LineInput<S extends Streams, P extends Name<S>> {
   readonly limits?: Partial<Limits>;
 }
 
-const DRIFT: DriftPolicy = { falseAlarmEvery: 1_000_000, tolerance: 0.01 };
+const DRIFT: DriftPolicy = { falseAlarmEvery: 1_000_000, tolerance: 0.05 };
 const GATES: Gates = { heldOut: 0.25, minGain: 0.001, parity: 1e-4 };
 const LIMITS: Limits = { eventBytesMax: 1_000_000, aheadMax: "1h" };
 

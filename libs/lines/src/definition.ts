@@ -89,7 +89,7 @@ export interface RetrainPolicy {
 export interface DriftPolicy {
   /** One false alarm in so many labels is acceptable (average run length). */
   readonly falseAlarmEvery: number;
-  /** A rise of the mean squared error (Brier score) below this is not harm. */
+  /** Predictions that are off by less than this on average, in any slice, are not harm. A probability. */
   readonly tolerance: number;
 }
 

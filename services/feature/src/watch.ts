@@ -24,6 +24,8 @@ const MEDIAN_ROWS = 1_000;
 /** The loss of a champion's first labels is the reference that people compare the live loss with. */
 const REFERENCE_ROWS = 5_000;
 const LIVE_LOSS_WEIGHT = 1 / 1_000;
+/** Harm that lasts is reported again after so much event time, not with every few hundred labels. */
+const REPEAT_MS = 24 * 3_600_000;
 
 interface Losses {
   readonly referenceRows: number;
@@ -36,6 +38,8 @@ interface Detection {
   readonly version: number;
   readonly harm: HarmSnapshot;
   readonly losses: Losses;
+  /** When harm was last reported of this version, event time; -Infinity: never. */
+  readonly reportedAtMs: number;
 }
 
 interface WatchSnapshot {
@@ -81,6 +85,7 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
       ? null
       : new HarmDetector(line.drift, saved.detection.harm.medians, saved.detection.harm);
   let losses: Losses = saved?.detection?.losses ?? NO_LOSSES;
+  let reportedAtMs = saved?.detection?.reportedAtMs ?? Number.NEGATIVE_INFINITY;
   let reports = saved?.reports ?? 0;
   let lastReport = saved?.lastReport ?? null;
   let expiredAtMs = 0;
@@ -105,11 +110,13 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
       version = prediction.version;
       harm = new HarmDetector(line.drift, medians);
       losses = NO_LOSSES;
+      reportedAtMs = Number.NEGATIVE_INFINITY;
       inputs.restart();
     }
     losses = withLoss(losses, (prediction.score - example.label) ** 2);
     // By the time of the event: what is learnt since the change is chosen by event time.
-    const harmed = harm.add(example.time, prediction.score, example.label, example.values);
+    const alarm = harm.add(example.time, prediction.score, example.label, example.values);
+    const harmed = alarm && example.knownAt - reportedAtMs >= REPEAT_MS;
     const shifted = inputs.add(example.knownAt, example.values);
     if (!harmed && !shifted) return null;
     const report: DriftReport = {
@@ -125,7 +132,7 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
       live: { rows: losses.rows, loss: losses.live },
       shifts: inputs.shifts().slice(0, 10),
     };
-    if (harmed) harm = new HarmDetector(line.drift, medians);
+    if (harmed) reportedAtMs = example.knownAt;
     reports++;
     lastReport = report;
     return report;
@@ -167,7 +174,7 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
       versions: [...versions].map(([number, scored]) => [number, scored.snapshot()] as const),
       medianValues,
       medians,
-      detection: harm === null ? null : { version, harm: harm.snapshot(), losses },
+      detection: harm === null ? null : { version, harm: harm.snapshot(), losses, reportedAtMs },
       inputs: inputs.snapshot(),
       reports,
       lastReport,
