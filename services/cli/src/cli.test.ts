@@ -36,7 +36,7 @@ async function millrace(...args: string[]): Promise<Answer> {
   };
   const code = await runCli(args, {
     io,
-    config: readConfig({ PATH: process.env["PATH"], MILLRACE_HOME: home }),
+    config: readConfig({ ...process.env, MILLRACE_HOME: home, NO_COLOR: "1" }),
     repository,
     localMesh,
     connectMesh,

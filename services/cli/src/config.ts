@@ -12,7 +12,9 @@ export interface CliConfig {
 }
 
 /** The only reader of the environment. */
-export function readConfig(environment: Readonly<Record<string, string | undefined>>): CliConfig {
+export function readConfig(
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): CliConfig {
   const dumb = environment["TERM"] === "dumb";
   return {
     color: !environment["NO_COLOR"] && !dumb,

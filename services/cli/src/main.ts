@@ -6,7 +6,7 @@ import { connectMesh, localMesh, meshFailure, repository } from "./wiring.ts";
 
 const FORCED = 130;
 
-const config = readConfig(process.env);
+const config = readConfig();
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {

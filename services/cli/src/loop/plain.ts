@@ -37,9 +37,13 @@ export function newLines(before: Snapshot | null, after: Snapshot): string[] {
       `${at(after.swap.atMs)} inference serves version ${after.swap.version ?? "-"} (${ms.join(", ")})`,
     );
   }
-  for (const stage of after.loop.stages) {
-    const was = before?.loop.stages.find(({ name }) => name === stage.name);
-    if (stage.atMs !== null && stage.atMs !== was?.atMs) lines.push(`${at(stage.atMs)} loop: ${stage.name}`);
+  let previousMs: number | null = null;
+  for (const { name, atMs } of after.loop.stages) {
+    if (atMs === null) continue;
+    const was = before?.loop.stages.find((stage) => stage.name === name)?.atMs ?? null;
+    const gap = previousMs === null ? "" : ` (+${durationText(atMs - previousMs)})`;
+    if (atMs !== was) lines.push(`${at(atMs)} loop: ${name}${gap}`);
+    previousMs = atMs;
   }
   return lines;
 }

@@ -102,8 +102,8 @@ function follow(found: Facts["reports"][number], decision: Decision | null, fact
   const steps = runId === null ? [] : facts.progress.filter((step) => step.runId === runId);
   const begun = (stage: Progress["stage"]): number | null =>
     steps.find((step) => ORDER.indexOf(step.stage) >= ORDER.indexOf(stage))?.atMs ?? null;
+  // A stage has several steps (one candidate after another): it has ended when the next one begins.
   const ended = (stage: Progress["stage"]): number | null =>
-    steps.findLast((step) => step.stage === stage && step.done >= 1)?.atMs ??
     begun(ORDER[ORDER.indexOf(stage) + 1] as Progress["stage"]);
 
   const run = facts.runs.find(({ id }) => id === runId);
