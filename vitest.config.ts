@@ -9,11 +9,7 @@ const config: ViteUserConfig = defineConfig({
   test: {
     maxWorkers: 2,
     projects: [
-      project(
-        "unit",
-        ["libs/**/*.test.ts", "services/**/*.test.ts", "lines/**/*.test.ts", "deploy/**/*.test.ts"],
-        30_000,
-      ),
+      project("unit", ["{libs,services,lines,deploy,load-tests}/**/*.test.ts"], 30_000),
       project("architecture", ["test/architecture/**/*.test.ts"], 120_000),
       project("flow", ["test/flow/**/*.test.ts"], 60_000),
       project("simulation", ["test/simulation/**/*.test.ts"], 300_000),
