@@ -43,12 +43,12 @@ function equation(text: string, left: number, right: number): Equation {
 }
 
 /** Sum over streams. */
-export function total(byStream: Readonly<Record<string, number>>): number {
+function total(byStream: Readonly<Record<string, number>>): number {
   return Object.values(byStream).reduce((sum, value) => sum + value, 0);
 }
 
 /** The counts as one flat object, as `npm start -- --once --json` prints them. */
-export function countsJson(counts: Counts): Record<string, number> {
+function countsJson(counts: Counts): Record<string, number> {
   return {
     sent: total(counts.sent),
     accepted: total(counts.accepted),
@@ -66,7 +66,7 @@ export interface QualityJson {
   readonly baseRate: { readonly ap: number };
 }
 
-export function qualityJson(quality: LiveQuality | null): QualityJson | null {
+function qualityJson(quality: LiveQuality | null): QualityJson | null {
   if (quality === null) return null;
   const short = (scores: LiveQuality["serving"]): QualityJson["serving"] => ({
     ap: scores.averagePrecision,

@@ -16,8 +16,8 @@ export interface Piece {
 /** A low terminal does without empty rows, and then without those that begin with DETAIL. */
 type Row = readonly Piece[];
 
-export const WIDTH_MIN = 80;
-export const WIDTH_MAX = 160;
+const WIDTH_MIN = 80;
+const WIDTH_MAX = 160;
 const LABEL = 10;
 /** Begins a row that a low terminal does without. */
 const DETAIL: Piece = { text: " ".repeat(LABEL), style: "plain" };
