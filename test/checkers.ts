@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { delimiter, dirname, join } from "node:path";
 
-/** Program in node_modules/.bin, then its arguments. */
+/** Program in node_modules/.bin, then its arguments. (knip.json names the programs that only this file calls.) */
 export type Command = readonly [program: string, ...args: readonly string[]];
 
 export const CHECKERS: Readonly<Record<"types" | "lint" | "boundaries" | "format" | "dead code", Command>> = {

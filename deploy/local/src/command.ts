@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 const KEPT_BYTES = 16_384;
 
 /** A command that failed; the message holds the end of its output. */
-export class CommandError extends Error {
+class CommandError extends Error {
   constructor(command: string, reason: string, output: string) {
     super(`\`${command}\` ${reason}${output === "" ? "" : `:\n${output}`}`);
     this.name = "CommandError";

@@ -18,7 +18,7 @@ export interface KafkaServer {
 }
 
 /** The largest record batch that the local broker takes. */
-export const KAFKA_MESSAGE_BYTES_MAX: number = 8 * 1024 * 1024;
+const KAFKA_MESSAGE_BYTES_MAX: number = 8 * 1024 * 1024;
 
 const ARCHIVE = "kafka.jsa";
 const CHECKPOINT = "bootstrap.checkpoint";

@@ -4,7 +4,7 @@ import { describeValue, type Rejection, rejection } from "./reasons.ts";
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** Deepest nesting of objects and lists. Undeclared fields are dropped, so that events need no depth. */
-export const DEPTH_MAX = 32;
+const DEPTH_MAX = 32;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 

@@ -43,7 +43,7 @@ const LOOK_MS = 100;
  * Vectors of a former definition are passed over once the champion has the line's present one: they are read again
  * after a crash, or came late, and no champion for them will come.
  */
-export function createScoreTask(
+function createScoreTask(
   { name: line, controller, featureDigest }: ScoredLine,
   ports: { readonly clock: Clock; readonly log: Log },
   snapshot: unknown,

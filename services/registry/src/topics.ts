@@ -10,7 +10,7 @@ const DEADLINE_MS = 8_000;
 const RETRY_MS = 1_000;
 
 /** All topics of a line, those of its producers included. */
-export function topicsOf(line: LineDefinition): readonly TopicSpec[] {
+function topicsOf(line: LineDefinition): readonly TopicSpec[] {
   return [
     ...Object.values(line.streams).map((stream) => sourceTopic(stream.topic)),
     ...lineTopics(line.name),

@@ -143,7 +143,7 @@ export async function startCollect(
 }
 
 /** Reads an example; null when the record is none. */
-export function readExample(record: StreamRecord): ArchivedRow<Example> | null {
+function readExample(record: StreamRecord): ArchivedRow<Example> | null {
   if (record.value === null) return null;
   try {
     const row = JSON.parse(Buffer.from(record.value).toString("utf8")) as Example;
@@ -156,7 +156,7 @@ export function readExample(record: StreamRecord): ArchivedRow<Example> | null {
 }
 
 /** Columns of a block: id, time, known_at, label, features (digest), f0, f1, ... NaN where a value is unknown. */
-export function exampleColumns(rows: readonly Example[]): Record<string, BlockColumn> {
+function exampleColumns(rows: readonly Example[]): Record<string, BlockColumn> {
   // Rows on both sides of a change of the features have different widths; a build takes such a block for neither.
   const width = rows.reduce((max, { values }) => Math.max(max, values.length), 0);
   const column = (index: number): BlockColumn => ({

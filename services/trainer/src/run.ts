@@ -21,7 +21,7 @@ import { isTrained, type Serving, type ServingReader, type Version } from "./ser
 import { type FailedCandidate, type TrainedCandidate, trainCandidate } from "./train.ts";
 
 /** A run that was started so often without coming to an end is given up. */
-export const STARTS_MAX = 3;
+const STARTS_MAX = 3;
 /** Most characters of a run's reason: the registry takes no more. */
 const REASON_MAX = 4_000;
 const MODEL_BYTES_MAX = 256 * 1024 * 1024;
