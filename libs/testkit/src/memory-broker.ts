@@ -10,8 +10,14 @@ import {
   type StreamRecord,
 } from "@millrace/stream";
 
+interface MemoryPartition {
+  /** Offset of the first record kept. */
+  first: number;
+  records: StreamRecord[];
+}
+
 interface MemoryTopic {
-  readonly partitions: StreamRecord[][];
+  readonly partitions: readonly MemoryPartition[];
   readonly bytesMax: number;
 }
 
@@ -27,10 +33,14 @@ export interface MemoryBroker extends Broker {
 const BATCH_MAX = 500;
 
 /**
- * Kafka in memory, for one process. Gaps against the real one: one member per group (a second consumer of the same
- * group takes all partitions over), no retention, no time-outs.
+ * Kafka in memory, for one process. `retained` is how many records a partition keeps at least; none are dropped
+ * without it. Gaps against the real one: one member per group (a second consumer of the same
+ * group takes all partitions over), no time-outs.
  */
-export function createMemoryBroker(now: () => number = () => 0): MemoryBroker {
+export function createMemoryBroker(
+  now: () => number = () => 0,
+  retained: number = Number.POSITIVE_INFINITY,
+): MemoryBroker {
   const topics = new Map<string, MemoryTopic>();
   const groups = new Map<string, () => Promise<void>>();
   const waiting = new Set<() => void>();
@@ -50,10 +60,10 @@ export function createMemoryBroker(now: () => number = () => 0): MemoryBroker {
       const bytes = toBytes(value);
       if (bytes !== null && bytes.length > topic.bytesMax)
         throw new RecordTooLargeError(`a record of ${name} is too large`);
-      log.push({
+      log.records.push({
         topic: name,
         partition,
-        offset: log.length,
+        offset: end(log),
         timestampMs: now(),
         key: toBytes(key),
         value: bytes,
@@ -61,6 +71,11 @@ export function createMemoryBroker(now: () => number = () => 0): MemoryBroker {
           Object.entries(headers).map(([header, text]) => [header, toBytes(text) as Uint8Array]),
         ),
       });
+      if (log.records.length > 2 * retained) {
+        const dropped = log.records.length - retained;
+        log.records.splice(0, dropped);
+        log.first += dropped;
+      }
     }
     for (const wake of waiting) wake();
   };
@@ -74,10 +89,11 @@ export function createMemoryBroker(now: () => number = () => 0): MemoryBroker {
     let running = true;
     const wakes = new Set<() => void>();
     const follow = async (topic: string, partition: number): Promise<void> => {
-      const log = topicOf(topic).partitions[partition] as StreamRecord[];
+      const log = topicOf(topic).partitions[partition] as MemoryPartition;
       let next = positions.get(partitionKey(topic, partition)) ?? 0;
       while (running) {
-        const records = log.slice(next, next + BATCH_MAX);
+        if (next < log.first) throw new Error(`${topic}/${partition}: records from ${next} on are gone`);
+        const records = log.records.slice(next - log.first, next - log.first + BATCH_MAX);
         if (records.length === 0) {
           await new Promise<void>((resolve) => {
             const wake = (): void => {
@@ -90,7 +106,7 @@ export function createMemoryBroker(now: () => number = () => 0): MemoryBroker {
           });
           continue;
         }
-        await options.onBatch({ topic, partition, records, endOffset: log.length });
+        await options.onBatch({ topic, partition, records, endOffset: end(log) });
         next += records.length;
         await new Promise(setImmediate);
       }
@@ -120,11 +136,14 @@ export function createMemoryBroker(now: () => number = () => 0): MemoryBroker {
       for (const { name, config } of specs) {
         if (topics.has(name)) continue;
         const bytesMax = Number(config["max.message.bytes"] ?? 1_048_588);
-        topics.set(name, { partitions: Array.from({ length: partitions }, () => []), bytesMax });
+        topics.set(name, {
+          partitions: Array.from({ length: partitions }, () => ({ first: 0, records: [] })),
+          bytesMax,
+        });
       }
     },
     offsets: async (topic) =>
-      topicOf(topic).partitions.map((log, partition) => ({ partition, first: 0, end: log.length })),
+      topicOf(topic).partitions.map((log, partition) => ({ partition, first: log.first, end: end(log) })),
     consume,
     producer: async (): Promise<Producer> => ({
       send: async (records) => {
@@ -137,12 +156,17 @@ export function createMemoryBroker(now: () => number = () => 0): MemoryBroker {
       stop: async () => {},
     }),
     stop: async () => {},
-    records: (topic) => topicOf(topic).partitions.flat(),
+    records: (topic) => topicOf(topic).partitions.flatMap((log) => log.records),
     write,
     loseNextAck: () => {
       loseAck = true;
     },
   };
+}
+
+/** Offset that the next record gets. */
+function end({ first, records }: MemoryPartition): number {
+  return first + records.length;
 }
 
 function toBytes(data: Uint8Array | string | null): Uint8Array | null {
