@@ -10,6 +10,7 @@ import { startTestServers, type TestServers } from "@millrace/local";
 import { openSqliteStore } from "@millrace/registry";
 import { createRpcClient, type RpcClient, RpcError } from "@millrace/rpc";
 import { createLog, sha256Hex, sleep } from "@millrace/runtime";
+import { random } from "@millrace/testkit";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 
 const TOKEN = "0123456789abcdef0123456789abcdef";
@@ -23,17 +24,6 @@ let servers: TestServers<{ readonly kafka: true; readonly nats: true }>;
 let port: number;
 let child: ChildProcess;
 let client: RpcClient<typeof registryApi.RegistryService>;
-
-/** Mulberry32: numbers in [0, 1) from a seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -107,7 +97,7 @@ afterAll(async () => {
 });
 
 it(`loses no acknowledged promotion and no change over ${KILLS} kill -9 (seed ${seed})`, async () => {
-  const random = randomOf(seed);
+  const random = random(seed);
   const line = flights.name;
   await persist(() => client.applyLine({ definitionJson: JSON.stringify(flights) }));
   const { epoch } = await persist(() =>

@@ -19,6 +19,7 @@ import {
   type MemoryBroker,
   memoryCheckpoints,
   mortal,
+  random,
 } from "@millrace/testkit";
 import { describe, expect, it } from "vitest";
 
@@ -30,16 +31,6 @@ import { describe, expect, it } from "vitest";
 const log = createLog("simulation", "silent");
 const FLIGHTS = 300;
 const SEEDS = Number(process.env["MILLRACE_SIMULATION_SEEDS"] ?? 15);
-
-function random(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Departures and arrivals in event-time order, with some bad records and repeated ids among them. */
 function produced(seed: number): OutputRecord[] {

@@ -5,4 +5,4 @@
  * short by retention is noticed; heartbeats go on while a batch is held.
  */
 
-export { createKafkaBroker, type KafkaSettings, RecordsLostError } from "./kafka-broker.ts";
+export { createKafkaBroker, type KafkaSettings, kafkaSettings, RecordsLostError } from "./kafka-broker.ts";

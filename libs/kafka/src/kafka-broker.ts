@@ -15,6 +15,29 @@ export interface KafkaSettings {
   readonly log: Log;
 }
 
+/** The settings as every service's configuration holds them. */
+export function kafkaSettings(
+  service: string,
+  config: {
+    readonly MILLRACE_KAFKA_BROKERS: string;
+    readonly MILLRACE_KAFKA_USERNAME?: string | undefined;
+    readonly MILLRACE_KAFKA_PASSWORD?: string | undefined;
+  },
+  log: Log,
+): KafkaSettings {
+  const {
+    MILLRACE_KAFKA_BROKERS: brokers,
+    MILLRACE_KAFKA_USERNAME: username,
+    MILLRACE_KAFKA_PASSWORD: password,
+  } = config;
+  return {
+    clientId: `millrace-${service}`,
+    brokers: brokers.split(","),
+    sasl: username === undefined || password === undefined ? null : { username, password },
+    log,
+  };
+}
+
 export { RecordsLostError } from "./consume.ts";
 
 /** kafkajs makes one record batch per partition and send; brokers refuse batches over 1 MB by default. */

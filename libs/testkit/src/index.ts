@@ -4,3 +4,4 @@ export * from "./crash.ts";
 export * from "./memory-broker.ts";
 export * from "./memory-checkpoints.ts";
 export * from "./objects.ts";
+export * from "./random.ts";

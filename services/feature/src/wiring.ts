@@ -1,5 +1,5 @@
 import { REGISTRY_SUBJECT, registryApi } from "@millrace/contracts";
-import { createKafkaBroker } from "@millrace/kafka";
+import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { createRpcClient, serve, startRpcServer } from "@millrace/rpc";
 import { type Fail, type Log, type Service, systemClock } from "@millrace/runtime";
@@ -16,13 +16,7 @@ export function wire(config: FeatureConfig, log: Log, fail: Fail): Service {
     token: config.MILLRACE_NATS_TOKEN,
     log,
   });
-  const { MILLRACE_KAFKA_USERNAME: username, MILLRACE_KAFKA_PASSWORD: password } = config;
-  const broker = createKafkaBroker({
-    clientId: "millrace-feature",
-    brokers: config.MILLRACE_KAFKA_BROKERS.split(","),
-    sasl: username === undefined || password === undefined ? null : { username, password },
-    log,
-  });
+  const broker = createKafkaBroker(kafkaSettings("feature", config, log));
   return buildFeature(config, {
     broker,
     lines: {

@@ -1,5 +1,5 @@
 import { GRPCInferenceService, Health, REGISTRY_SUBJECT, registryApi } from "@millrace/contracts";
-import { createKafkaBroker } from "@millrace/kafka";
+import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { createObjectStore } from "@millrace/objects";
 import { loadModel } from "@millrace/onnx";
@@ -31,13 +31,7 @@ export function wire(config: InferenceConfig, log: Log, _fail: Fail): Service {
     token: config.MILLRACE_NATS_TOKEN,
     log,
   });
-  const { MILLRACE_KAFKA_USERNAME: username, MILLRACE_KAFKA_PASSWORD: password } = config;
-  const broker = createKafkaBroker({
-    clientId: "millrace-inference",
-    brokers: config.MILLRACE_KAFKA_BROKERS.split(","),
-    sasl: username === undefined || password === undefined ? null : { username, password },
-    log,
-  });
+  const broker = createKafkaBroker(kafkaSettings("inference", config, log));
   return buildInference(config, {
     source: {
       lines: async () => (await registry.listLines({})).lines,

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { REGISTRY_SUBJECT, registryApi } from "@millrace/contracts";
-import { createKafkaBroker } from "@millrace/kafka";
+import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { createObjectStore } from "@millrace/objects";
 import { openParquet, type Parquet } from "@millrace/parquet";
@@ -22,13 +22,7 @@ export function wire(config: IngestConfig, log: Log, fail: Fail): Service {
     token: config.MILLRACE_NATS_TOKEN,
     log,
   });
-  const { MILLRACE_KAFKA_USERNAME: username, MILLRACE_KAFKA_PASSWORD: password } = config;
-  const broker = createKafkaBroker({
-    clientId: "millrace-ingest",
-    brokers: config.MILLRACE_KAFKA_BROKERS.split(","),
-    sasl: username === undefined || password === undefined ? null : { username, password },
-    log,
-  });
+  const broker = createKafkaBroker(kafkaSettings("ingest", config, log));
   let parquet: Promise<Parquet> | undefined;
   return buildIngest(config, {
     broker,

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { registryApi } from "@millrace/contracts";
-import { createKafkaBroker } from "@millrace/kafka";
+import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { RpcError, serve, startRpcServer } from "@millrace/rpc";
 import { type Log, systemClock } from "@millrace/runtime";
@@ -14,15 +14,9 @@ const REQUEST_BYTES_MAX = 8 * 1024 * 1024;
 
 /** Names the adapters behind the registry's ports. */
 export function wireRegistry(config: RegistryConfig, log: Log): RegistryPorts {
-  const { MILLRACE_KAFKA_USERNAME: username, MILLRACE_KAFKA_PASSWORD: password } = config;
   return {
     openStore: () => openSqliteStore(join(config.MILLRACE_DATA, "registry.sqlite")),
-    broker: createKafkaBroker({
-      clientId: "millrace-registry",
-      brokers: config.MILLRACE_KAFKA_BROKERS.split(","),
-      sasl: username === undefined || password === undefined ? null : { username, password },
-      log,
-    }),
+    broker: createKafkaBroker(kafkaSettings("registry", config, log)),
     announcer: createAnnouncer({ url: config.MILLRACE_NATS_URL, token: config.MILLRACE_NATS_TOKEN, log }),
     serve: (handlers) =>
       serveRegistry(handlers, {

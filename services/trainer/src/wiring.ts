@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { REGISTRY_SUBJECT, registryApi } from "@millrace/contracts";
-import { createKafkaBroker } from "@millrace/kafka";
+import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { createObjectStore } from "@millrace/objects";
 import { loadModel } from "@millrace/onnx";
@@ -24,13 +24,7 @@ export function wire(config: Config, log: Log, fail: Fail): Service {
     token: config.MILLRACE_NATS_TOKEN,
     log,
   });
-  const { MILLRACE_KAFKA_USERNAME: username, MILLRACE_KAFKA_PASSWORD: password } = config;
-  const broker = createKafkaBroker({
-    clientId: "millrace-trainer",
-    brokers: config.MILLRACE_KAFKA_BROKERS.split(","),
-    sasl: username === undefined || password === undefined ? null : { username, password },
-    log,
-  });
+  const broker = createKafkaBroker(kafkaSettings("trainer", config, log));
   let opened: Promise<Parquet> | undefined;
   const parquet = (): Promise<Parquet> => {
     opened ??= openParquet({
