@@ -48,18 +48,20 @@ const toRecord = (event: AcceptedEvent, offset: number): StreamRecord => ({
 function run(
   events: readonly AcceptedEvent[],
   restartAt = -1,
+  batch = 1,
 ): { features: FeatureVector[]; examples: Example[] } {
   let task = createComputeTask(flights, "digest", null);
   const features: FeatureVector[] = [];
   const examples: Example[] = [];
-  events.forEach((event, i) => {
+  const records = events.map(toRecord);
+  for (let i = 0; i < records.length; i += batch) {
     if (i === restartAt) task = createComputeTask(flights, "digest", structuredClone(task.snapshot()));
-    void task.process([toRecord(event, i)], (_cause, topic, { value }) => {
+    void task.process(records.slice(i, i + batch), (_cause, topic, { value }) => {
       const message: unknown = JSON.parse(String(value));
       if (topic === "flights.features") features.push(message as FeatureVector);
       else examples.push(message as Example);
     });
-  });
+  }
   return { features, examples };
 }
 
@@ -79,6 +81,32 @@ describe("compute", () => {
 
   it("gives bit-equal outputs when it goes on from a snapshot", () => {
     expect(run(day(), 123)).toEqual(run(day()));
+  });
+
+  it("forgets what waits too long at the same event, whatever the batches and restarts", () => {
+    const landed = START + 3 * 24 * HOUR;
+    const events = [
+      departure(0, START),
+      departure(1, START + 60_000),
+      departure(2, landed + 30_000),
+      arrival(0, landed + 30_000, 40),
+      arrival(1, landed + 59_000, 40),
+      arrival(2, landed + 61_000, 40),
+    ];
+    const one = run(events);
+    expect(one.examples.map(({ id }) => id)).toEqual(["f0", "f1", "f2"]);
+    const minuteLater = [...events.slice(0, 3), arrival(7, landed + 60_000, 0), ...events.slice(3)];
+    expect(run(minuteLater).examples.map(({ id }) => id)).toEqual(["f1", "f2"]);
+    for (const [restartAt, batch] of [
+      [-1, 2],
+      [-1, 7],
+      [3, 1],
+      [4, 2],
+      [4, 1],
+    ] as const) {
+      expect(run(events, restartAt, batch)).toEqual(one);
+      expect(run(minuteLater, restartAt, batch)).toEqual(run(minuteLater));
+    }
   });
 
   it("starts windows anew, and keeps its counts, when the feature definition has changed", () => {

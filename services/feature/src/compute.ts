@@ -11,8 +11,13 @@ interface ComputeSnapshot {
   readonly featureDigest: string;
   readonly engine: FeatureSnapshot;
   readonly join: LabelJoinSnapshot;
+  /** Newest event time of all streams, ms. */
+  readonly streamTimeMs: number;
   readonly counts: ComputeCounts;
 }
+
+/** What has waited too long is forgotten once a minute of event time. */
+const EXPIRY_MS = 60_000;
 
 interface ComputeCounts {
   features: number;
@@ -43,8 +48,7 @@ export function createComputeTask(
   const counts: ComputeCounts = { ...(saved?.counts ?? { features: 0, examples: 0 }) };
   const featuresTopic = lineTopic(line.name, "features");
   const examplesTopic = lineTopic(line.name, "examples");
-  let streamTimeMs = engine.newestTime;
-  let expiredAtMs = 0;
+  let streamTimeMs = usable?.streamTimeMs ?? 0;
 
   const emitExample = (cause: StreamRecord, example: Example | null, emit: Emit): void => {
     if (example === null) return;
@@ -52,9 +56,16 @@ export function createComputeTask(
     emit(cause, examplesTopic, { key: example.id, value: JSON.stringify(example) });
   };
 
+  /** By the events alone: a replay in other batches, or after a restart, forgets the same at the same event. */
+  const advance = (time: number): void => {
+    const minute = Math.floor(time / EXPIRY_MS);
+    if (minute > Math.floor(streamTimeMs / EXPIRY_MS)) join.expire(minute * EXPIRY_MS);
+    streamTimeMs = Math.max(streamTimeMs, time);
+  };
+
   const processOne = (record: StreamRecord, emit: Emit): void => {
     const event = JSON.parse(textOf(record)) as AcceptedEvent;
-    streamTimeMs = Math.max(streamTimeMs, event.time);
+    advance(event.time);
     engine.observe(event);
     if (event.stream === line.predict.on) {
       const vector: FeatureVector = {
@@ -76,14 +87,12 @@ export function createComputeTask(
     engine,
     process: (records, emit) => {
       for (const record of records) processOne(record, emit);
-      if (streamTimeMs - expiredAtMs < 60_000) return;
-      join.expire(streamTimeMs);
-      expiredAtMs = streamTimeMs;
     },
     snapshot: (): ComputeSnapshot => ({
       featureDigest,
       engine: engine.snapshot(),
       join: join.snapshot(),
+      streamTimeMs,
       counts: { ...counts },
     }),
     counts: () => ({
