@@ -1,6 +1,7 @@
 import type { Log } from "@millrace/runtime";
 import { type Broker, type OutputRecord, type Producer, RecordTooLargeError } from "@millrace/stream";
 import kafkajs, { type TopicMessages } from "kafkajs";
+import { registerCodecs } from "./codecs.ts";
 import { consume } from "./consume.ts";
 
 // kafkajs is CommonJS: Node cannot see its names from outside.
@@ -47,6 +48,7 @@ const RETRY = { initialRetryTime: 100, maxRetryTime: 2_000, retries: 60 };
 /** Connects lazily; a broker that is away is retried for about two minutes, then the call rejects. */
 export function createKafkaBroker(settings: KafkaSettings): Broker {
   const { log } = settings;
+  registerCodecs();
   const kafka = new Kafka({
     clientId: settings.clientId,
     brokers: [...settings.brokers],
