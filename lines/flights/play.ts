@@ -50,15 +50,20 @@ async function play(options: PlayOptions, stop: AbortSignal): Promise<void> {
   let left = options.eventsMax;
   let badLeft = options.bad;
   let lastDeparture: Departure | null = null;
-  const sendBad = async (): Promise<void> => {
-    if (badLeft === 0 || lastDeparture === null) return;
-    const record = badEvent(progress.bad, { nowMs: Date.now(), accepted: lastDeparture.value });
+  const sendBad = async (accepted: Departure): Promise<void> => {
+    const record = badEvent(progress.bad, { nowMs: Date.now(), accepted: accepted.value });
     const { topic, key, value, headers } = record;
     await producer.send({ acks: -1, topic, messages: [{ key, value, headers }] });
     progress = { ...progress, bad: progress.bad + 1 };
     badLeft--;
     await keepProgress(options, progress);
   };
+
+  /** How many wrong records shall be out: spread over the right ones, or one with each send when these have no end. */
+  const badDue = (): number =>
+    Number.isFinite(options.eventsMax)
+      ? Math.floor(options.bad * (1 - left / options.eventsMax))
+      : options.bad - badLeft + 1;
 
   let reportAtMs = Date.now();
   while (!stop.aborted && left > 0) {
@@ -72,7 +77,8 @@ async function play(options: PlayOptions, stop: AbortSignal): Promise<void> {
       progress = advance(progress, events);
       lastDeparture = events.findLast(isDeparture) ?? lastDeparture;
       await keepProgress(options, progress);
-      await sendBad();
+      while (badLeft > 0 && lastDeparture !== null && options.bad - badLeft < badDue())
+        await sendBad(lastDeparture);
     }
     pace.sent(events.length, last !== undefined && source.hasBefore(eventTimeMs) ? last.time : null);
     if (Date.now() >= reportAtMs) {
@@ -81,7 +87,7 @@ async function play(options: PlayOptions, stop: AbortSignal): Promise<void> {
     }
     await sleep(TICK_MS, stop);
   }
-  while (badLeft > 0 && lastDeparture !== null && !stop.aborted) await sendBad();
+  while (badLeft > 0 && lastDeparture !== null && !stop.aborted) await sendBad(lastDeparture);
   report(progress);
   await producer.disconnect();
   parquet.close();
