@@ -1,6 +1,6 @@
-import { HEADERS, lineTopic } from "@millrace/contracts";
+import { HEADERS, lineTopic, parsePosition } from "@millrace/contracts";
 import { withDeadline } from "@millrace/runtime";
-import { type Broker, headerText, partitionKey, type StreamRecord } from "@millrace/stream";
+import { type Broker, headerText, partitionKey, Seen, type StreamRecord } from "@millrace/stream";
 import { Failure } from "./failure.ts";
 import { printable } from "./text.ts";
 
@@ -22,8 +22,9 @@ export interface Rejection {
 const READ_MS = 120_000;
 
 /**
- * Gives every rejection of a line, from the first kept to the newest at the time of the call, to `take`. Memory
- * stays bounded: one batch at a time. Throws a Failure when the line has no such topic.
+ * Gives every rejection of a line, from the first kept to the newest at the time of the call, to `take`; one that
+ * ingest wrote again after a crash, once. Memory stays bounded: one batch at a time. Throws a Failure when the line
+ * has no such topic.
  */
 export async function readRejections(
   broker: Broker,
@@ -37,6 +38,7 @@ export async function readRejections(
   if (open.size === 0) return;
   const endOf = new Map(ends.map(({ partition, end }) => [partition, end]));
   const next = new Map<string, number | null>();
+  const seen = new Seen();
   let finish: () => void;
   let fail: (error: unknown) => void;
   const done = new Promise<void>((resolve, reject) => {
@@ -54,7 +56,8 @@ export async function readRejections(
       for (const record of records) {
         if (record.offset >= end || record.offset < (next.get(position) ?? 0)) continue;
         next.set(position, record.offset + 1);
-        take(toRejection(record));
+        const source = parsePosition(headerText(record, HEADERS.source) ?? "");
+        if (source === null || seen.advance(source)) take(toRejection(record));
       }
       if ((next.get(position) ?? 0) >= end) open.delete(partition);
       if (open.size === 0) finish();
