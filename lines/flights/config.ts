@@ -28,7 +28,7 @@ export const HELP: string = `Plays the flights of January to June 2001 as events
   --rate EVENTS     most events per second, whatever the speed
   --from TIME       leave earlier flights out (2001-01-01T00:00Z)
   --until TIME      stop at this event time
-  --shock[=TIME]    change the world at this event time (2001-01-05T00:00Z): see README.md
+  --shock[=TIME]    change the world at this event time (2001-01-06T00:00Z): see README.md
   --max-events N    stop after so many events
   --bad N           send so many malformed records among them
   --progress FILE   keep the place in the stream there, and go on from it

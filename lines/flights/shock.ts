@@ -6,7 +6,7 @@ export interface Shock {
 }
 
 /** When the change comes unless the user says otherwise: after four days. */
-export const SHOCK_DEFAULT_MS: number = Date.UTC(2001, 0, 5);
+export const SHOCK_DEFAULT_MS: number = Date.UTC(2001, 0, 6);
 
 /** Half of all flights are shorter, in miles. */
 const SHORT_MILES = 570;

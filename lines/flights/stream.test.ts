@@ -171,7 +171,7 @@ describe("the shock", () => {
     expect(share).toBeLessThan(0.38);
   });
 
-  it("comes after four days unless told otherwise", () => {
-    expect(new Date(SHOCK_DEFAULT_MS).toISOString()).toBe("2001-01-05T00:00:00.000Z");
+  it("comes after five days unless told otherwise", () => {
+    expect(new Date(SHOCK_DEFAULT_MS).toISOString()).toBe("2001-01-06T00:00:00.000Z");
   });
 });

@@ -170,7 +170,7 @@ function createProgram(ports: CliPorts, print: (result: Result, json: boolean) =
         .addOption(
           new Option("--shock <time>", "event time at which the world changes, or `off`")
             .argParser(shockTime)
-            .default("default", "on the fifth day of a fresh stream"),
+            .default("default", "on the sixth day of a fresh stream"),
         )
         .option("--no-play", "only mesh and line: bring your own producer")
         .option("--down", "stop the mesh that runs in the background or in another terminal")

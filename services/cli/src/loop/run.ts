@@ -57,7 +57,7 @@ export interface LoopPorts {
 
 const LINE = "lines/flights";
 /** Four days into the stream: by then the first trained model has served for about two. */
-const FIRST_SHOCK = Date.parse("2001-01-05T00:00:00Z");
+const FIRST_SHOCK = Date.parse("2001-01-06T00:00:00Z");
 const DEADLINE_MS = 10 * 60_000;
 const SETTLE_MS = 90_000;
 const REFRESH_MS = 500;
