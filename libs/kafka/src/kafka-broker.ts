@@ -1,4 +1,4 @@
-import type { Log } from "@millrace/runtime";
+import { type Log, sleep } from "@millrace/runtime";
 import { type Broker, type OutputRecord, type Producer, RecordTooLargeError } from "@millrace/stream";
 import kafkajs, { type TopicMessages } from "kafkajs";
 import { registerCodecs } from "./codecs.ts";
@@ -43,6 +43,8 @@ export { RecordsLostError } from "./consume.ts";
 
 /** kafkajs makes one record batch per partition and send; brokers refuse batches over 1 MB by default. */
 const SEND_BYTES_MAX = 700_000;
+const ELECTION_TRIES = 50;
+const ELECTION_WAIT_MS = 100;
 const RETRY = { initialRetryTime: 100, maxRetryTime: 2_000, retries: 60 };
 
 /** Connects lazily; a broker that is away is retried for about two minutes, then the call rejects. */
@@ -89,7 +91,8 @@ export function createKafkaBroker(settings: KafkaSettings): Broker {
     },
 
     offsets: async (topic) => {
-      const offsets = await (await connectedAdmin()).fetchTopicOffsets(topic);
+      const client = await connectedAdmin();
+      const offsets = await throughElections(() => client.fetchTopicOffsets(topic));
       return offsets
         .map(({ partition, low, high }) => ({ partition, first: Number(low), end: Number(high) }))
         .sort((a, b) => a.partition - b.partition);
@@ -120,6 +123,18 @@ export function createKafkaBroker(settings: KafkaSettings): Broker {
       await admin?.disconnect();
     },
   };
+}
+
+/** A partition without a leader gets one within moments; asked for offsets, kafkajs gives up at the first refusal. */
+async function throughElections<T>(ask: () => Promise<T>): Promise<T> {
+  for (let left = ELECTION_TRIES; ; left--) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (left === 0 || !(error instanceof KafkaJSProtocolError) || !error.retriable) throw error;
+      await sleep(ELECTION_WAIT_MS);
+    }
+  }
 }
 
 /** Cuts records into requests of bounded size; the order within a partition is kept. */
