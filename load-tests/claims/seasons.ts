@@ -26,26 +26,37 @@ class Month {
 /** Everything predicted after the first retraining, by month. */
 class Comparison {
   readonly months = new Map<string, Month>();
+  /** What waits for its other half: the feature step may be ahead of the model. */
   readonly #predictions = new Map<string, Prediction>();
+  readonly #examples = new Map<string, Example>();
 
   addPrediction(prediction: Prediction): void {
-    // Without a shadow the first model itself serves: there is nothing to compare yet.
-    if (Object.keys(prediction.shadows).length > 0) this.#predictions.set(prediction.id, prediction);
+    const example = this.#examples.get(prediction.id);
+    if (example === undefined) this.#predictions.set(prediction.id, prediction);
+    else this.#add(prediction, example);
   }
 
   addExample(example: Example): void {
     const prediction = this.#predictions.get(example.id);
-    if (prediction === undefined) return;
-    this.#predictions.delete(example.id);
-    const name = new Date(example.time).toISOString().slice(0, 7);
+    if (prediction === undefined) this.#examples.set(example.id, example);
+    else this.#add(prediction, example);
+  }
+
+  #add({ id, score, shadows }: Prediction, { time, label }: Example): void {
+    this.#predictions.delete(id);
+    this.#examples.delete(id);
+    const first = Object.values(shadows)[0];
+    // Without a shadow the first model itself serves: there is nothing to compare yet.
+    if (first === undefined) return;
+    const name = new Date(time).toISOString().slice(0, 7);
     let month = this.months.get(name);
     if (month === undefined) {
       month = new Month();
       this.months.set(name, month);
     }
-    month.serving.push(prediction.score);
-    month.first.push(Object.values(prediction.shadows)[0] as number);
-    month.labels.push(example.label);
+    month.serving.push(score);
+    month.first.push(first);
+    month.labels.push(label);
   }
 }
 
@@ -82,7 +93,7 @@ async function run({ say, stop }: Context): Promise<Measurement> {
       while (Math.max(0, ...Object.values(mesh.lag())) > max) {
         await sleep(2);
         stop.throwIfAborted();
-        if (failed !== undefined) throw failed;
+        if (failed !== undefined) throw new Error("a service would have died", { cause: failed });
       }
     };
     const query = (sql: string, parameters: readonly number[]) => parquet.queryBatches(sql, parameters);
