@@ -8,6 +8,10 @@ import {
 } from "@millrace/stream";
 import type { EachBatchPayload, IHeaders, Kafka, KafkaMessage } from "kafkajs";
 
+/**
+ * The shortest that a broker grants unless it is told otherwise (group.min.session.timeout.ms). A step that was killed
+ * with SIGKILL and starts again waits so long for its partitions: until then they are its dead predecessor's.
+ */
 const SESSION_MS = 6_000;
 const HEARTBEAT_MS = 1_500;
 
