@@ -111,13 +111,14 @@ const flights: LineDefinition = defineLine({
     {
       recipe: "lightgbm",
       windows: ["all", "since-change"],
-      config: { trees: 100, leaves: 31, learningRate: 0.1 },
+      // Small trees with many flights in each leaf: what is learnt from half a day must hold on the next one.
+      config: { trees: 100, leaves: 15, learningRate: 0.05, minLeafRows: 100 },
     },
     { recipe: "logistic", windows: ["all"] },
   ],
   retrain: {
     firstAfter: 40_000,
-    minChange: 4_000,
+    minChange: 8_000,
     cooldown: "18h",
     staleAfter: "14d",
     maxRunsPerDay: 2,
