@@ -145,6 +145,7 @@ async function keepPlaying(enough: AbortSignal): Promise<void> {
   for (;;) {
     player = await startPlayer(mesh, toSend, BAD);
     const code = await player.ended;
+    if (mesh.over.aborted) return;
     if (code === 0 && enough.aborted) return;
     if (code === 0) toSend += MORE_WHILE_KILLING;
     else if (code !== null) throw new Error(`the player ended with code ${code}`);
@@ -172,11 +173,13 @@ async function killAndWatch(part: Part): Promise<string> {
 }
 
 async function killTrainerWhileItTrains(): Promise<string> {
+  let trainer: Statuses["trainer"] = null;
   const isTraining = async (): Promise<boolean> => {
-    const run = (await mesh.statuses()).trainer?.details["run"] as { state: string; trigger: string } | null;
+    trainer = (await mesh.statuses()).trainer;
+    const run = trainer?.details["run"] as { state: string; trigger: string } | null;
     return run?.state === "train" && run.trigger === "first";
   };
-  await until("the trainer trains", 180_000, isTraining);
+  await until("the trainer trains", 120_000, isTraining, () => JSON.stringify(trainer));
   return `${await killAndWatch("trainer")} (killed while it trained)`;
 }
 

@@ -1,4 +1,4 @@
-"""A stranger's client: calls ModelInfer over gRPC with NVIDIA's tritonclient, from several threads, without pause.
+"""A stranger's client: calls ModelInfer over gRPC with NVIDIA's tritonclient, from several threads.
 
 Needs tritonclient[grpc] and numpy. Stops when the stop file appears or the time is over, then prints one JSON line:
 {"calls", "failed", "versions": {version: answers}, "p50_ms", "p99_ms", "max_ms", "seconds", "errors": [first few]}
@@ -39,6 +39,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default="flights", help="the line")
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--rows", type=int, default=1)
+    parser.add_argument("--pause-ms", type=float, default=0.0, help="each thread's rest after a call")
     parser.add_argument("--seconds", type=float, default=10.0, help="longest run")
     parser.add_argument("--stop-file", default="", help="end when this file exists")
     parser.add_argument("--token", default="", help="bearer token, where the service asks for one")
@@ -71,6 +72,8 @@ class Worker(threading.Thread):
             return
         while not self.stopping.is_set():
             self.call(client, features, headers)
+            if arguments.pause_ms > 0:
+                self.stopping.wait(arguments.pause_ms / 1000)
         client.close()
 
     def call(self, client: triton.InferenceServerClient, features: int, headers: dict[str, str]) -> None:

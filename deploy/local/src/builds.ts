@@ -13,9 +13,11 @@ const HERE = `${platform()}-${arch()}`;
 
 const GO_FLAGS = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"];
 
-/** One Go program from the pinned go.mod and go.sum in the folder of its name. */
-function goProgram(name: string, path: string): CacheEntry {
-  const source = join(PACKAGE, name);
+/**
+ * The Go program at the module path, from the pinned go.mod and go.sum in the folder `source`; unless said, the one
+ * here of the program's name. The entry's folder holds the program under that name.
+ */
+export function goProgram(name: string, path: string, source: string = join(PACKAGE, name)): CacheEntry {
   return {
     name,
     how: "go build",

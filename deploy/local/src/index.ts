@@ -5,7 +5,14 @@
  */
 
 export * from "./builds.ts";
-export { type CacheOptions, type CacheProgress, progressLine } from "./cache.ts";
+export {
+  type CacheEntry,
+  type CacheOptions,
+  type CacheProgress,
+  ensureEntry,
+  progressLine,
+} from "./cache.ts";
+export { runCommand } from "./command.ts";
 export { cacheFolder, existingServers, instanceFolder, REPOSITORY } from "./config.ts";
 export * from "./connections.ts";
 export { SERVICES, type ServiceName } from "./environment.ts";

@@ -30,6 +30,8 @@ export interface MeshUnderTest extends Mesh {
   readonly clients: Readonly<Record<string, string>>;
   readonly broker: Broker;
   readonly registry: RpcClient<typeof registryApi.RegistryService>;
+  /** Aborts at the end: whatever plays or asks ends with it. */
+  readonly over: AbortSignal;
   statuses(): Promise<Statuses>;
   pidOf(part: Part): number;
   /** Sends a signal to a part, as a stranger would. */
@@ -51,6 +53,7 @@ export async function startMeshUnderTest(): Promise<MeshUnderTest> {
   const registry = createRpcClient(registryApi.RegistryService, `127.0.0.1:${mesh.ports.registry}`, {
     token: mesh.environment["MILLRACE_TOKEN"] ?? "",
   });
+  const over = new AbortController();
   const partOf = (part: Part) => mesh.status().find(({ name }) => name === part);
   const pidOf = (part: Part): number => {
     const pid = partOf(part)?.pid;
@@ -62,6 +65,7 @@ export async function startMeshUnderTest(): Promise<MeshUnderTest> {
     clients: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", MILLRACE_HOME: home },
     broker,
     registry,
+    over: over.signal,
     statuses: async () => {
       const entries = SERVICES.map(async (name) => [name, await statusOf(mesh.ports[`${name}Ops`])] as const);
       return Object.fromEntries(await Promise.all(entries)) as Statuses;
@@ -73,6 +77,7 @@ export async function startMeshUnderTest(): Promise<MeshUnderTest> {
       return status?.state === "running" && status.pid !== pid;
     },
     stop: async () => {
+      over.abort();
       registry.close();
       await broker.stop();
       await mesh.stop();
@@ -135,7 +140,10 @@ export async function startPlayer(mesh: MeshUnderTest, events: number, bad: numb
   const child = spawn(process.execPath, [PLAYER, ...args], {
     env: { ...mesh.environment },
     stdio: ["ignore", "ignore", "inherit"],
+    signal: mesh.over,
+    killSignal: "SIGKILL",
   });
+  child.once("error", () => {}); // it was aborted
   return {
     ended: once(child, "close").then(([code]) => code as number | null),
     kill: () => void child.kill("SIGKILL"),
@@ -154,6 +162,7 @@ const ASK_EVERY_MS = 10;
 export function startAsking(mesh: MeshUnderTest, features: number): Asker {
   const client = createRpcClient(GRPCInferenceService, `127.0.0.1:${mesh.ports.inference}`, { token: null });
   const stopping = new AbortController();
+  const over = AbortSignal.any([mesh.over, stopping.signal]);
   const answers: { atMs: number; version: string }[] = [];
   const failures: { atMs: number; why: string }[] = [];
   const request = {
@@ -162,7 +171,7 @@ export function startAsking(mesh: MeshUnderTest, features: number): Asker {
     rawInputContents: [new Uint8Array(features * 4)],
   };
   const running = (async () => {
-    for (; !stopping.signal.aborted; await sleep(ASK_EVERY_MS, stopping.signal)) {
+    for (; !over.aborted; await sleep(ASK_EVERY_MS, over)) {
       try {
         const { modelVersion, rawOutputContents } = await client.modelInfer(request, { timeoutMs: 5_000 });
         const score = Buffer.from(rawOutputContents[0] ?? []).readFloatLE(0);
