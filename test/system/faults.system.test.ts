@@ -119,7 +119,7 @@ async function settle(): Promise<Statuses> {
   };
   await until(
     "all is settled",
-    90_000,
+    120_000,
     async () => {
       quiet = (await isSettled()) ? quiet + 1 : 0;
       return quiet === 10;
@@ -155,7 +155,7 @@ async function keepPlaying(enough: AbortSignal): Promise<void> {
 /** Waits until a part's work goes on beyond what it is now. */
 async function works(part: Part): Promise<void> {
   const work = workOf(part, await mesh.statuses());
-  await until(`${part} works`, 60_000, async () => workOf(part, await mesh.statuses()) > work);
+  await until(`${part} works`, 120_000, async () => workOf(part, await mesh.statuses()) > work);
 }
 
 /** Kills a part, and answers in words how long it took until it served, and until its work went on. */
@@ -164,11 +164,11 @@ async function killAndWatch(part: Part): Promise<string> {
   const work = workOf(part, await mesh.statuses());
   const startedAtMs = Date.now();
   mesh.signal(part, "SIGKILL");
-  await until(`${part} is back`, 60_000, () => mesh.isBack(part, pid));
+  await until(`${part} is back`, 120_000, () => mesh.isBack(part, pid));
   const backMs = Date.now() - startedAtMs;
   // While a server was away, steps went on with what they held: that does not count.
   const from = Math.max(work, workOf(part, await mesh.statuses()));
-  await until(`${part} works on`, 60_000, async () => workOf(part, await mesh.statuses()) > from);
+  await until(`${part} works on`, 120_000, async () => workOf(part, await mesh.statuses()) > from);
   return `${part}: serves after ${seconds(backMs)}, works on after ${seconds(Date.now() - startedAtMs)}`;
 }
 
@@ -179,7 +179,7 @@ async function killTrainerWhileItTrains(): Promise<string> {
     const run = trainer?.details["run"] as { state: string; trigger: string } | null;
     return run?.state === "train" && run.trigger === "first";
   };
-  await until("the trainer trains", 120_000, isTraining, () => JSON.stringify(trainer));
+  await until("the trainer trains", 180_000, isTraining, () => JSON.stringify(trainer));
   return `${await killAndWatch("trainer")} (killed while it trained)`;
 }
 
@@ -307,7 +307,9 @@ describe("the mesh under faults", () => {
     await until("inference answers", 10_000, () => asker.answers.length > 0);
     const pids = new Map(OTHERS.map((part) => [part, mesh.pidOf(part)]));
     for (const part of OTHERS) mesh.signal(part, "SIGKILL");
-    await until("all are back", 60_000, () => OTHERS.every((part) => mesh.isBack(part, pids.get(part) ?? 0)));
+    await until("all are back", 120_000, () =>
+      OTHERS.every((part) => mesh.isBack(part, pids.get(part) ?? 0)),
+    );
     for (const part of OTHERS) mesh.signal(part, "SIGSTOP");
     try {
       const asked = asker.answers.length;
