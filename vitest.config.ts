@@ -5,6 +5,11 @@ const project = (name: string, include: string[], timeoutMs: number) => ({
   test: { name, include, testTimeout: timeoutMs, hookTimeout: timeoutMs, exclude: ["**/node_modules/**"] },
 });
 
+/** A system test fills the machine with a whole mesh: it runs after all others, and with none beside it. */
+const alone = ({ test }: ReturnType<typeof project>) => ({
+  test: { ...test, maxWorkers: 1, sequence: { groupOrder: 1 } },
+});
+
 const config: ViteUserConfig = defineConfig({
   test: {
     maxWorkers: 2,
@@ -14,7 +19,7 @@ const config: ViteUserConfig = defineConfig({
       project("flow", ["test/flow/**/*.test.ts"], 60_000),
       project("simulation", ["test/simulation/**/*.test.ts"], 300_000),
       project("contract", ["test/contract/**/*.test.ts"], 180_000),
-      project("system", ["test/system/**/*.test.ts"], 900_000),
+      alone(project("system", ["test/system/**/*.test.ts"], 900_000)),
     ],
   },
 });

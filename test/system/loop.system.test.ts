@@ -238,14 +238,14 @@ describe("start --once", () => {
     interface History {
       readonly history: readonly { readonly champion: number; readonly change: string }[];
     }
-    let supervised: readonly Process[];
+    let supervisor: number;
     let stoppedAt: string;
 
     beforeAll(async () => {
       stoppedAt = new Date().toISOString();
       const up = await millrace<{ readonly ready: boolean; readonly supervisor: number }>("up", "--detach");
       expect(up.ready).toBe(true);
-      supervised = await family(up.supervisor);
+      supervisor = up.supervisor;
       ports = (await readPorts(home)) as Ports;
       // A training that was under way when the mesh stopped begins again, and may end with a new champion.
       await vi.waitFor(
@@ -323,7 +323,9 @@ describe("start --once", () => {
     });
 
     it("goes down and leaves nothing", async () => {
-      expect((await stillRunning(supervised)).length).toBe(supervised.length);
+      const supervised = await family(supervisor);
+      // The supervisor, its keeper, five services and three servers.
+      expect(supervised.length).toBeGreaterThanOrEqual(10);
       const { stopped } = await millrace<{ readonly stopped: readonly string[] }>("down");
       expect(stopped).toEqual([...SERVICES, "kafka", "nats", "s3"].toSorted());
       await expect.poll(() => stillRunning(supervised), { timeout: 15_000, interval: 250 }).toEqual([]);
