@@ -99,7 +99,7 @@ describe("start --once", () => {
     end = await command.ended;
     traces = collector.traces();
     report = JSON.parse(end.output);
-    console.log(`start --once: ${end.output.trim()}\ntritonclient: ${JSON.stringify(asked)}`);
+    process.stdout.write(`start --once: ${end.output.trim()}\ntritonclient: ${JSON.stringify(asked)}\n`);
   });
 
   it("closes the loop, and every sum holds", () => {

@@ -68,7 +68,8 @@ export interface LoadSummary {
 export async function ensureStrangers(): Promise<Strangers> {
   const options = {
     cache: cacheFolder(),
-    onProgress: (progress: Parameters<typeof progressLine>[0]) => console.log(progressLine(progress)),
+    onProgress: (progress: Parameters<typeof progressLine>[0]) =>
+      void process.stdout.write(`${progressLine(progress)}\n`),
   };
   const packages = await ensureEntry(PYTHON_PACKAGES, options);
   const program = join(await ensureEntry(GRPCURL_PROGRAM, options), GRPCURL);

@@ -46,15 +46,17 @@ interface Attribute {
 
 export async function startTraceCollector(): Promise<TraceCollector> {
   const spans: CollectedSpan[] = [];
-  const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
+  const server = createServer((request, response) => {
     if (request.method !== "POST" || request.url !== "/v1/traces") {
       response.writeHead(404).end();
       return;
     }
-    spans.push(...spansOf(JSON.parse(Buffer.concat(chunks).toString("utf8"))));
-    response.writeHead(200, { "content-type": "application/json" }).end("{}");
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      spans.push(...spansOf(JSON.parse(Buffer.concat(chunks).toString("utf8"))));
+      response.writeHead(200, { "content-type": "application/json" }).end("{}");
+    });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
