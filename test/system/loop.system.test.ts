@@ -82,6 +82,8 @@ describe("start --once", () => {
   let calls: Awaited<ReturnType<typeof askByGrpcurl>>;
   let asked: LoadSummary;
   let metrics: Readonly<Record<Service, readonly Sample[]>>;
+  /** The newest version that answered the client: the champion, unless a later one came while the sums were done. */
+  let retrained: number;
   let started: readonly Process[];
   let traces: readonly (readonly CollectedSpan[])[];
 
@@ -96,6 +98,7 @@ describe("start --once", () => {
     // Until the mesh stops, at least the sums are done twice.
     await command.says(/ the player stops/);
     asked = await load.stop();
+    retrained = Math.max(...Object.keys(asked.versions).map(Number));
     end = await command.ended;
     traces = collector.traces();
     report = JSON.parse(end.output);
@@ -116,7 +119,7 @@ describe("start --once", () => {
     expect(versions[0]?.recipe).toBe("baseline");
     expect(aliases["baseline"]).toBe(1);
     expect(aliases["first"]).toBeGreaterThan(1);
-    expect(aliases["champion"]).toBeGreaterThan(aliases["first"] as number);
+    expect(aliases["champion"]).toBeGreaterThanOrEqual(retrained);
     expect(quality.after?.serving.logLoss).toBeLessThan(quality.after?.first.logLoss as number);
   });
 
@@ -124,9 +127,8 @@ describe("start --once", () => {
     expect(asked.errors).toEqual([]);
     expect(asked.failed).toBe(0);
     expect(asked.calls).toBeGreaterThan(1_000);
-    const versions = Object.keys(asked.versions).map(Number);
-    expect(versions.length).toBeGreaterThanOrEqual(2);
-    expect(versions).toContain(report.aliases["champion"]);
+    expect(Object.keys(asked.versions).length).toBeGreaterThanOrEqual(2);
+    expect(retrained).toBeGreaterThan(report.aliases["first"] as number);
     expect(Object.values(asked.versions).reduce((sum, answers) => sum + answers, 0)).toBe(asked.calls);
   });
 
@@ -145,7 +147,7 @@ describe("start --once", () => {
   });
 
   it("tells the way from the drift report to the swap in one trace", () => {
-    const found = traces.filter((spans) => spans.some(championServes));
+    const found = traces.filter((spans) => spans.some(retrainedServes));
     expect(found).toHaveLength(1);
     const trace = found[0] ?? [];
 
@@ -167,7 +169,7 @@ describe("start --once", () => {
   });
 
   it("writes the trace into the logs of everyone who took part", async () => {
-    const traceId = traces.find((spans) => spans.some(championServes))?.[0]?.traceId;
+    const traceId = traces.find((spans) => spans.some(retrainedServes))?.[0]?.traceId;
     expect(traceId).toMatch(/^[0-9a-f]{32}$/);
     for (const service of ["trainer", "registry", "inference"]) {
       const log = await readFile(join(home, "logs", `${service}.log`), "utf8");
@@ -335,8 +337,8 @@ describe("start --once", () => {
     });
   });
 
-  function championServes({ name, attributes }: CollectedSpan): boolean {
-    return name === "inference swap" && attributes["millrace.version"] === report.aliases["champion"];
+  function retrainedServes({ name, attributes }: CollectedSpan): boolean {
+    return name === "inference swap" && attributes["millrace.version"] === retrained;
   }
 });
 
