@@ -12,6 +12,7 @@ import { ensureSecrets } from "./secrets.ts";
 const HERE = `${platform()}-${arch()}`;
 
 const GO_FLAGS = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"];
+const JAVAC_FLAGS = ["--release", "17", "-nowarn", "-proc:none"];
 
 /**
  * The Go program at the module path, from the pinned go.mod and go.sum in the folder `source`; unless said, the one
@@ -37,6 +38,37 @@ export function goProgram(name: string, path: string, source: string = join(PACK
   };
 }
 
+/**
+ * A Java program: the jars that the pom.xml in the folder `source` names, each as jars.sha256 beside it says, and the
+ * classes of the .java files in the folders `code`. The entry's folder holds `libs` and `classes`.
+ */
+export function javaProgram(name: string, source: string, code: readonly string[]): CacheEntry {
+  const files = async (): Promise<string[]> => {
+    const names = await Promise.all(
+      code.map(async (folder) => (await readdir(folder)).map((file) => join(folder, file))),
+    );
+    return names
+      .flat()
+      .filter((file) => file.endsWith(".java"))
+      .toSorted();
+  };
+  return {
+    name,
+    how: "Maven, javac",
+    inputs: async () => [
+      await javacVersion(),
+      ...(await jarInputs(source)),
+      ...(await Promise.all((await files()).map((file) => readFile(file, "utf8")))),
+    ],
+    build: async (folder) => {
+      const libs = join(folder, "libs");
+      await fetchJars(source, libs);
+      const classes = join(folder, "classes");
+      await runCommand("javac", [...JAVAC_FLAGS, "-cp", join(libs, "*"), "-d", classes, ...(await files())]);
+    },
+  };
+}
+
 const NATS = goProgram("nats", "github.com/nats-io/nats-server/v2");
 const MINIO = goProgram("minio", "github.com/minio/minio");
 const VERSITYGW = goProgram("versitygw", "github.com/versity/versitygw/cmd/versitygw");
@@ -46,23 +78,11 @@ const KAFKA: CacheEntry = {
   how: "Maven",
   inputs: async () => [
     await runCommand("java", ["-version"]),
-    await readFile(join(PACKAGE, "kafka/pom.xml"), "utf8"),
-    await readFile(join(PACKAGE, "kafka/jars.sha256"), "utf8"),
+    ...(await jarInputs(join(PACKAGE, "kafka"))),
     await readFile(join(PACKAGE, "kafka/log4j2.properties"), "utf8"),
   ],
   build: async (folder) => {
-    const libs = join(folder, "libs");
-    await runCommand("mvn", [
-      "--batch-mode",
-      "--quiet",
-      "--no-transfer-progress",
-      "--strict-checksums",
-      `--file=${join(PACKAGE, "kafka/pom.xml")}`,
-      "dependency:copy-dependencies",
-      "-DincludeScope=runtime",
-      `-DoutputDirectory=${libs}`,
-    ]);
-    await checkDigests(libs, await readFile(join(PACKAGE, "kafka/jars.sha256"), "utf8"));
+    await fetchJars(join(PACKAGE, "kafka"), join(folder, "libs"));
     await copyFile(join(PACKAGE, "kafka/log4j2.properties"), join(folder, "log4j2.properties"));
     const home = join(folder, "rehearsal");
     const { kafka, kafkaController } = await ensurePorts(home, "random");
@@ -134,10 +154,40 @@ export async function ensureAll(options: Options = {}): Promise<void> {
   await Promise.all([work(), work()]);
 }
 
-/** Compares a folder's files with lines of `sha256sum`; both sides must name the same files. */
-async function checkDigests(folder: string, sums: string): Promise<void> {
+async function jarInputs(source: string): Promise<string[]> {
+  return Promise.all(["pom.xml", "jars.sha256"].map((file) => readFile(join(source, file), "utf8")));
+}
+
+/** Fetches the jars that the pom.xml in `source` names, and holds them against jars.sha256 beside it. */
+async function fetchJars(source: string, folder: string): Promise<void> {
+  await runCommand("mvn", [
+    "--batch-mode",
+    "--quiet",
+    "--no-transfer-progress",
+    "--strict-checksums",
+    `--file=${join(source, "pom.xml")}`,
+    "dependency:copy-dependencies",
+    "-DincludeScope=runtime",
+    `-DoutputDirectory=${folder}`,
+  ]);
+  await checkDigests(folder, join(source, "jars.sha256"));
+}
+
+async function javacVersion(): Promise<string> {
+  try {
+    return await runCommand("javac", ["-version"]);
+  } catch (cause) {
+    throw new Error(
+      "there is no Java compiler: install a JDK, 17 or newer (Debian: openjdk-17-jdk-headless, Homebrew: openjdk@17)",
+      { cause },
+    );
+  }
+}
+
+/** Compares a folder's files with the lines of `sha256sum` in a file; both sides must name the same files. */
+async function checkDigests(folder: string, sumsFile: string): Promise<void> {
   const expected = new Map(
-    sums
+    (await readFile(sumsFile, "utf8"))
       .trim()
       .split("\n")
       .map((line) => line.split(/\s+/))
@@ -149,7 +199,7 @@ async function checkDigests(folder: string, sums: string): Promise<void> {
       .update(await readFile(join(folder, file)))
       .digest("hex");
     if (expected.get(file) !== digest) {
-      throw new Error(`${file} is not the file that kafka/jars.sha256 names: SHA-256 ${digest}`);
+      throw new Error(`${file} is not the file that ${sumsFile} names: SHA-256 ${digest}`);
     }
   }
   const missing = [...expected.keys()].filter((file) => file !== undefined && !files.includes(file));
