@@ -19,7 +19,7 @@ export interface Comparison {
 }
 
 const SAMPLE_EVERY = 20;
-const READ_SECONDS_MAX = 120;
+const READ_SECONDS_MAX = 300;
 
 function isSampled(id: string): boolean {
   return paymentNumber(id) % SAMPLE_EVERY === 0;
@@ -38,7 +38,7 @@ export function oracleOutputs(parameters: W1Parameters, decimals: Decimals): Out
 
 /**
  * All committed records of the topic up to its present end, as a consumer with `read_committed` sees them. About 10 s
- * for a million. Throws when the end is not reached in 120 s, as before an open transaction.
+ * for a million. Throws when the end is not reached in 300 s, as before an open transaction.
  */
 export async function readOutputs(kafka: Kafka, topic: string, stop: AbortSignal): Promise<Outputs> {
   const sampled = new Map<string, Output>();
