@@ -64,7 +64,7 @@ async function watch({ pids, topic, outputs, stop }: ProcessUnderTest, admin: Ad
   const moments: Moment[] = [];
   let [end, movedMs] = [0, performance.now()];
   let [all, foundMs] = [pids, Number.NEGATIVE_INFINITY];
-  let usage = await usageOf(pids);
+  let [usage, aliveMs] = [await usageOf(pids), performance.now()];
   while (true) {
     stop.throwIfAborted();
     const now = performance.now();
@@ -72,7 +72,7 @@ async function watch({ pids, topic, outputs, stop }: ProcessUnderTest, admin: Ad
       [all, foundMs] = [await withDescendants(pids), now];
     }
     const current = await usageOf(all);
-    usage = current ?? usage;
+    if (current !== null) [usage, aliveMs] = [current, now];
     const newEnd = await endOffset(admin, topic);
     if (newEnd > end && usage !== null) {
       [end, movedMs] = [newEnd, performance.now()];
@@ -80,7 +80,7 @@ async function watch({ pids, topic, outputs, stop }: ProcessUnderTest, admin: Ad
     }
     const stillMs = performance.now() - movedMs;
     if (end >= outputs && stillMs >= QUIET_MS) return moments;
-    if (current === null && stillMs >= QUIET_MS) {
+    if (stillMs >= QUIET_MS && performance.now() - aliveMs >= QUIET_MS) {
       throw new Error(`the processes under test ended after ${end} of ${outputs} outputs`);
     }
     if (stillMs >= STUCK_MS)

@@ -41,7 +41,7 @@ interface Peer {
 const PEERS = join(import.meta.dirname, "peers");
 const LIMIT_SECONDS = 600;
 const HEAP_MB = 2_048;
-const ERRORS_KEPT = 4_096;
+const OUTPUT_KEPT = 4_096;
 
 const peer = (name: string, mainClass: string): Peer => ({
   entry: javaProgram(`peer-${name}`, join(PEERS, name), [join(PEERS, "features"), join(PEERS, name)]),
@@ -85,7 +85,7 @@ async function measurePeer(
       `-Djava.io.tmpdir=${state}`,
       "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
       "-cp",
-      `classes:libs/*`,
+      "classes:libs/*",
       mainClass,
       `--brokers=${brokers}`,
       `--input=${run.input.topic}`,
@@ -98,15 +98,17 @@ async function measurePeer(
     {
       cwd: folder,
       env: { PATH, HOME, LANG: "C.UTF-8", KAFKA_USERNAME: username, KAFKA_PASSWORD: password },
-      stdio: ["pipe", "ignore", "pipe"],
+      stdio: "pipe", // it ends with its standard input
     },
   );
-  let errors = "";
-  child.stderr.on("data", (chunk: Buffer) => {
-    errors = (errors + chunk.toString("utf8")).slice(-ERRORS_KEPT);
-  });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      said = (said + chunk.toString("utf8")).slice(-OUTPUT_KEPT);
+    });
+  }
   const ended = once(child, "close").then(([code]) => {
-    if (code !== 0) throw new Error(`${mainClass} ended with code ${code}:\n${errors}`);
+    if (code !== 0) throw new Error(`${mainClass} ended with code ${code}:\n${said}`);
   });
   const failed = new AbortController();
   ended.catch((error: unknown) => failed.abort(error));
