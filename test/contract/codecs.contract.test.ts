@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { createKafkaBroker } from "@millrace/kafka";
 import { ensureKafka, startTestServers } from "@millrace/local";
-import { createLog, sleep } from "@millrace/runtime";
-import { partitionKey } from "@millrace/stream";
+import { createLog } from "@millrace/runtime";
+import { readTopic } from "@millrace/testkit";
 import { expect, it } from "vitest";
 
 const RECORDS = 500;
@@ -61,26 +61,11 @@ it("reads what Java's producer compressed with each codec", async () => {
     const settings = [brokers, sasl.username, sasl.password, "packed", codecs.join(",")];
     await promisify(execFile)("java", ["-cp", classPath, source, ...settings]);
 
-    const values: string[] = [];
-    const reading = await broker.consume({
-      group: "codecs",
-      topics: ["packed"],
-      onAssigned: async () => new Map([[partitionKey("packed", 0), null]]),
-      onRevoked: async () => {},
-      onBatch: async ({ records }) => {
-        for (const { value } of records)
-          values.push(
-            Buffer.from(value as Uint8Array)
-              .toString()
-              .trim(),
-          );
-      },
-      onFailed: (error) => {
-        throw error;
-      },
-    });
-    for (let i = 0; i < 600 && values.length < RECORDS * codecs.length; i++) await sleep(50);
-    await reading.stop();
+    const values = (await readTopic(broker, "packed")).map(({ value }) =>
+      Buffer.from(value as Uint8Array)
+        .toString()
+        .trim(),
+    );
     expect(values).toEqual(
       codecs.flatMap((codec) => Array.from({ length: RECORDS }, (_, i) => `${codec} ${i}`)),
     );

@@ -15,6 +15,8 @@ export interface KafkaServer {
   readonly controllerPort: number;
   readonly username: string;
   readonly password: string;
+  /** Lines of its configuration that are added to the usual ones, or replace them. */
+  readonly properties?: Readonly<Record<string, string | number>>;
 }
 
 /** The largest record batch that the local broker takes. */
@@ -159,6 +161,7 @@ async function writeConfiguration(server: KafkaServer): Promise<string> {
     "transaction.state.log.num.partitions": 4,
     "message.max.bytes": KAFKA_MESSAGE_BYTES_MAX,
     "replica.fetch.max.bytes": KAFKA_MESSAGE_BYTES_MAX,
+    ...server.properties,
   };
   const text = Object.entries(lines).map(([name, value]) => `${name}=${value}\n`);
   await writeFileDurably(file, text.join(""));

@@ -1,7 +1,7 @@
 import { ensureKafka, ensureMinio, ensureNats, ensureVersitygw } from "./builds.ts";
 import type { CacheOptions } from "./cache.ts";
 import type { Connections } from "./connections.ts";
-import { kafkaConnection, kafkaProcess } from "./kafka.ts";
+import { type KafkaServer, kafkaConnection, kafkaProcess } from "./kafka.ts";
 import { natsConnection, natsProcess } from "./nats.ts";
 import type { Ports } from "./ports.ts";
 import type { ProcessSpec } from "./process.ts";
@@ -11,6 +11,8 @@ import type { Secrets } from "./secrets.ts";
 /** Which servers to run, and which S3 store. */
 export interface WantedServers {
   readonly kafka?: boolean;
+  /** Lines of Kafka's configuration that are added to the usual ones, or replace them. */
+  readonly kafkaProperties?: (server: KafkaServer) => Readonly<Record<string, string | number>>;
   readonly nats?: boolean;
   readonly s3?: "minio" | "versitygw";
 }
@@ -33,7 +35,8 @@ export async function prepareServers(
       username: secrets.kafkaUsername,
       password: secrets.kafkaPassword,
     };
-    processes.push(await kafkaProcess(await ensureKafka(options), server));
+    const properties = wanted.kafkaProperties?.(server) ?? {};
+    processes.push(await kafkaProcess(await ensureKafka(options), { ...server, properties }));
     connections = { ...connections, kafka: kafkaConnection(server) };
   }
   if (wanted.nats) {

@@ -1,8 +1,12 @@
 /**
- * The Broker port over kafkajs. Guards, each for a fault that was seen or read in the client's source: partitions
- * are always explicit; sends are cut by bytes, because kafkajs makes one record batch per partition; no offsets
- * are committed, they live in checkpoints; positions are checked on arrival, so that a lost seek or a topic cut
- * short by retention is noticed; heartbeats go on while a batch is held.
+ * Kafka: the `Broker` port over a thin protocol client of our own. `wire/` speaks the protocol (one message a file,
+ * record batches in place, a connection); `cluster.ts` knows brokers and leaders; `outbox.ts`, `writer.ts`, `fence.ts`
+ * and `sender.ts` write; `fetcher.ts`, `position.ts` and `read.ts` read; `group-member.ts`, `assign.ts` and
+ * `holdings.ts` share partitions; `consume.ts` joins the latter two.
  */
-
-export { createKafkaBroker, type KafkaSettings, kafkaSettings, RecordsLostError } from "./kafka-broker.ts";
+export { TopicRecreatedError } from "./cluster.ts";
+export { createKafkaBroker } from "./kafka-broker.ts";
+export { PatienceError } from "./patience.ts";
+export { LogTruncatedError, RecordsLostError } from "./records-lost-error.ts";
+export { type KafkaSettings, kafkaSettings } from "./settings.ts";
+export { AuthenticationError, KafkaError, UnsupportedVersionError } from "./wire/errors.ts";

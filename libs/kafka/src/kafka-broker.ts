@@ -1,187 +1,78 @@
-import { type Log, sleep } from "@millrace/runtime";
-import { type Broker, type OutputRecord, type Producer, RecordTooLargeError } from "@millrace/stream";
-import kafkajs, { type TopicMessages } from "kafkajs";
-import { registerCodecs } from "./codecs.ts";
+import type { Broker, Consumption } from "@millrace/stream";
+import { ageingClock } from "./ageing-clock.ts";
+import { BuilderPool } from "./builder-pool.ts";
+import { Cluster } from "./cluster.ts";
 import { consume } from "./consume.ts";
+import { ensureTopics } from "./ensure-topics.ts";
+import { Outbox } from "./outbox.ts";
+import { PATIENCE_MS, patiently } from "./patience.ts";
+import { readPartition } from "./read.ts";
+import { Sender } from "./sender.ts";
+import type { KafkaSettings } from "./settings.ts";
+import { openWriter } from "./writer.ts";
 
-// kafkajs is CommonJS: Node cannot see its names from outside.
-const { Kafka, KafkaJSError, KafkaJSProtocolError, logLevel } = kafkajs;
+/** A topic that the brokers do not know may have been made a moment ago; after this it is taken for missing. */
+const UNKNOWN_TOPIC_MS = 5_000;
 
-export interface KafkaSettings {
-  readonly clientId: string;
-  /** `host:port` each. */
-  readonly brokers: readonly string[];
-  /** SASL/PLAIN; null: the brokers ask for no credentials. */
-  readonly sasl: { readonly username: string; readonly password: string } | null;
-  readonly log: Log;
-}
-
-/** The settings as every service's configuration holds them. */
-export function kafkaSettings(
-  service: string,
-  config: {
-    readonly MILLRACE_KAFKA_BROKERS: string;
-    readonly MILLRACE_KAFKA_USERNAME?: string | undefined;
-    readonly MILLRACE_KAFKA_PASSWORD?: string | undefined;
-  },
-  log: Log,
-): KafkaSettings {
-  const {
-    MILLRACE_KAFKA_BROKERS: brokers,
-    MILLRACE_KAFKA_USERNAME: username,
-    MILLRACE_KAFKA_PASSWORD: password,
-  } = config;
-  return {
-    clientId: `millrace-${service}`,
-    brokers: brokers.split(","),
-    sasl: username === undefined || password === undefined ? null : { username, password },
-    log,
-  };
-}
-
-export { RecordsLostError } from "./consume.ts";
-
-/** kafkajs makes one record batch per partition and send; brokers refuse batches over 1 MB by default. */
-const SEND_BYTES_MAX = 700_000;
-const ELECTION_TRIES = 50;
-const ELECTION_WAIT_MS = 100;
-const RETRY = { initialRetryTime: 100, maxRetryTime: 2_000, retries: 60 };
-
-/** Connects lazily; a broker that is away is retried for about two minutes, then the call rejects. */
+/** Connects lazily; a broker that is away is asked again for about two minutes, then the call rejects. */
 export function createKafkaBroker(settings: KafkaSettings): Broker {
-  const { log } = settings;
-  registerCodecs();
-  const kafka = new Kafka({
-    clientId: settings.clientId,
-    brokers: [...settings.brokers],
-    ...(settings.sasl === null ? {} : { sasl: { mechanism: "plain", ...settings.sasl } }),
-    connectionTimeout: 3_000,
-    requestTimeout: 30_000,
-    retry: RETRY,
-    logLevel: logLevel.WARN,
-    logCreator:
-      () =>
-      ({ level, log: { message, timestamp: _, logger: __, ...details } }) =>
-        level === logLevel.ERROR
-          ? log.warn({ kafka: details }, message)
-          : log.debug({ kafka: details }, message),
-  });
-  let admin: ReturnType<typeof kafka.admin> | undefined;
-  const connectedAdmin = async (): Promise<ReturnType<typeof kafka.admin>> => {
-    admin ??= kafka.admin();
-    await admin.connect();
-    return admin;
-  };
+  const { clientId, brokers, sasl, tls = null, log, patienceMs = PATIENCE_MS } = settings;
+  const cluster = new Cluster(brokers.map(address), { clientId, sasl, tls }, patienceMs);
+  const age = ageingClock();
+  const now = (): number => Date.now();
+  const outbox = new Outbox(cluster, log, age);
+  const builders = new BuilderPool();
+  const consumptions = new Set<Consumption>();
+  const sender = new Sender(cluster, outbox, builders, now);
 
   return {
-    ensureTopics: async (topics, partitions) => {
-      const client = await connectedAdmin();
-      const existing = new Set(await client.listTopics());
-      const missing = topics.filter((topic) => !existing.has(topic.name));
-      if (missing.length === 0) return;
-      await client.createTopics({
-        waitForLeaders: true,
-        topics: missing.map(({ name, config }) => ({
-          topic: name,
-          numPartitions: partitions,
-          replicationFactor: -1,
-          configEntries: Object.entries(config).map(([key, value]) => ({ name: key, value })),
-        })),
-      });
-    },
+    ensureTopics: (topics, partitions) => ensureTopics(cluster, topics, partitions),
 
     offsets: async (topic) => {
-      const client = await connectedAdmin();
-      const offsets = await throughElections(() => client.fetchTopicOffsets(topic));
-      return offsets
-        .map(({ partition, low, high }) => ({ partition, first: Number(low), end: Number(high) }))
-        .sort((a, b) => a.partition - b.partition);
+      await patiently(`topic ${topic}`, () => cluster.refresh([topic]), { patienceMs });
+      const known = await patiently(`topic ${topic}`, () => cluster.lookUp(topic), {
+        patienceMs: UNKNOWN_TOPIC_MS,
+      });
+      const partitions = known.leaders.map((_, partition) => ({ topic, partition }));
+      const [first, end] = await Promise.all([
+        cluster.offsets({ at: "first", isolation: "committed", partitions }),
+        cluster.offsets({ at: "end", isolation: "committed", partitions }),
+      ]);
+      return partitions.map(({ partition }, i) => ({
+        partition,
+        first: first[i] as number,
+        end: end[i] as number,
+      }));
     },
 
-    consume: (options) => consume(kafka, options, log),
-
-    producer: async (): Promise<Producer> => {
-      const producer = kafka.producer({ allowAutoTopicCreation: false, retry: RETRY });
-      await producer.connect();
+    consume: async (options) => {
+      const consumption = consume(cluster, options, log);
+      consumptions.add(consumption);
       return {
-        send: async (records) => {
-          for (const topicMessages of requests(records)) {
-            try {
-              await producer.sendBatch({ acks: -1, topicMessages });
-            } catch (error) {
-              throw isTooLarge(error)
-                ? new RecordTooLargeError("a record is larger than its topic allows", { cause: error })
-                : error;
-            }
-          }
+        stop: () => {
+          consumptions.delete(consumption);
+          return consumption.stop();
         },
-        stop: () => producer.disconnect(),
       };
     },
 
+    read: (topic, partition, from, until) => readPartition(cluster, topic, partition, from, until),
+
+    writer: (name, partition, topics) =>
+      openWriter({ cluster, outbox, builders, now, age }, name, partition, topics),
+
+    send: (records) => sender.send(records),
+
     stop: async () => {
-      await admin?.disconnect();
+      await Promise.all([...consumptions].map((consumption) => consumption.stop()));
+      outbox.stop();
+      cluster.stop();
     },
   };
 }
 
-/** A partition without a leader gets one within moments; asked for offsets, kafkajs gives up at the first refusal. */
-async function throughElections<T>(ask: () => Promise<T>): Promise<T> {
-  for (let left = ELECTION_TRIES; ; left--) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (left === 0 || !(error instanceof KafkaJSProtocolError) || !error.retriable) throw error;
-      await sleep(ELECTION_WAIT_MS);
-    }
-  }
-}
-
-/** Cuts records into requests of bounded size; the order within a partition is kept. */
-function* requests(records: readonly OutputRecord[]): Generator<TopicMessages[]> {
-  let groups = new Map<string, { topic: string; messages: TopicMessages["messages"] }>();
-  let bytes = 0;
-  for (const { topic, partition, key, value, headers } of records) {
-    const size = byteLength(key) + byteLength(value) + headersLength(headers) + 100;
-    if (bytes > 0 && bytes + size > SEND_BYTES_MAX) {
-      yield [...groups.values()];
-      groups = new Map();
-      bytes = 0;
-    }
-    const group = groups.get(topic) ?? { topic, messages: [] };
-    groups.set(topic, group);
-    group.messages.push({
-      partition,
-      key: toBuffer(key),
-      value: toBuffer(value),
-      headers: Object.fromEntries(Object.entries(headers).map(([name, text]) => [name, toBuffer(text)])),
-    } as TopicMessages["messages"][number]);
-    bytes += size;
-  }
-  if (bytes > 0) yield [...groups.values()];
-}
-
-function byteLength(data: Uint8Array | string | null): number {
-  if (data === null) return 0;
-  return typeof data === "string" ? Buffer.byteLength(data) : data.length;
-}
-
-function headersLength(headers: OutputRecord["headers"]): number {
-  let bytes = 0;
-  for (const name in headers) bytes += name.length + byteLength(headers[name] ?? null) + 10;
-  return bytes;
-}
-
-function toBuffer(data: Uint8Array | string | null): Buffer | string | null {
-  return data === null || typeof data === "string"
-    ? data
-    : Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-}
-
-function isTooLarge(error: unknown): boolean {
-  for (let inner = error; inner instanceof Error; inner = inner.cause) {
-    if (inner instanceof KafkaJSProtocolError && inner.type === "MESSAGE_TOO_LARGE") return true;
-    if (!(inner instanceof KafkaJSError)) return false;
-  }
-  return false;
+function address(text: string): { readonly host: string; readonly port: number } {
+  const match = /^\[?([^\]]+?)\]?:(\d+)$/.exec(text.trim());
+  if (match === null) throw new Error(`"${text}" is no address of a Kafka broker: host:port expected`);
+  return { host: match[1] as string, port: Number(match[2]) };
 }

@@ -88,6 +88,11 @@ export const COMMON_SETTINGS: {
 /** A port setting for a service's own shape. */
 export const portSetting: (text: string) => z.ZodType<number> = port;
 
+/** A setting in whole seconds, at least 1, for a service's own shape. */
+export function secondsSetting(fallback: number, text: string): z.ZodType<number> {
+  return z.coerce.number<number>().int().min(1).max(31_536_000).default(fallback).describe(text);
+}
+
 /** The configuration for the log, without secrets. */
 export function withoutSecrets(config: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(

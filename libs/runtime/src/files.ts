@@ -5,7 +5,11 @@ import { dirname } from "node:path";
  * Writes a file so that a crash leaves the old content or the new, never a part: temporary file, fsync, rename,
  * fsync of the folder. Creates the folder. One writer per file.
  */
-export async function writeFileDurably(file: string, data: Uint8Array | string, mode = 0o600): Promise<void> {
+export async function writeFileDurably(
+  file: string,
+  data: Uint8Array | string | Iterable<Uint8Array>,
+  mode = 0o600,
+): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   const temporary = `${file}.tmp`;
   const handle = await open(temporary, "w", mode);

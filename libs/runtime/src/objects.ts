@@ -10,6 +10,8 @@ export interface ObjectStore {
    * are readable by everyone. Throws an ObjectStoreUnavailableError: try again later, with the same bytes.
    */
   put(bytes: Uint8Array): Promise<string>;
+  /** How many bytes are stored under a digest; null: none. Throws an ObjectStoreUnavailableError: try again later. */
+  size(digest: string): Promise<number | null>;
   /**
    * The bytes of a digest, hashed again after the transfer. Reads no more than `bytesMax`.
    * Throws an ObjectMissingError, an ObjectDamagedError or an ObjectStoreUnavailableError.

@@ -18,8 +18,9 @@ const TOPIC = "letters.events";
 class MemoryIndex implements BlockIndex {
   readonly blocks: Block[] = [];
   away = false;
-  async newest(topic: string, partition: number): Promise<Block | null> {
-    return this.blocks.findLast((block) => block.topic === topic && block.partition === partition) ?? null;
+  async nextOffset(topic: string, partition: number): Promise<number | null> {
+    const newest = this.blocks.findLast((block) => block.topic === topic && block.partition === partition);
+    return newest?.nextOffset ?? null;
   }
   async add(block: Block): Promise<void> {
     if (this.away) throw new BlockIndexUnavailableError("the index is away");
@@ -83,16 +84,8 @@ async function start(rowsMax: number, everyMs: number): Promise<RunningArchive> 
   return archive;
 }
 
-function write(letters: string, from = 0): void {
-  broker.write(
-    letters.split("").map((letter, i) => ({
-      topic: TOPIC,
-      partition: 0,
-      key: null,
-      value: letter,
-      headers: { "mr-source": `letters/0/${from + i}/0` },
-    })),
-  );
+function write(letters: string): void {
+  broker.write(letters.split("").map((letter) => ({ topic: TOPIC, partition: 0, key: null, value: letter })));
 }
 
 async function archived(): Promise<string> {
@@ -114,7 +107,7 @@ describe("archive", () => {
     const archive = await start(3, 60_000);
     write("abcd");
     await until(() => index.blocks.length === 1);
-    write("e", 4);
+    write("e");
     await until(() => taken === 5);
     await archive.stop();
     expect(await archived()).toBe("abcde");
@@ -136,19 +129,19 @@ describe("archive", () => {
     expect(await archived()).toBe("abc");
   });
 
-  it("goes on where the index ends, and drops what was written twice over a restart", async () => {
+  it("goes on where the index ends", async () => {
     const first = await start(100, 60_000);
     write("abc");
     await until(() => taken === 3);
     await first.stop();
-    write("bcd", 1);
+    write("d");
     const second = await start(100, 60_000);
     await until(() => taken === 1);
     await second.stop();
     expect(await archived()).toBe("abcd");
     expect(index.blocks.map((block) => [block.firstOffset, block.nextOffset])).toEqual([
       [0, 3],
-      [3, 6],
+      [3, 4],
     ]);
   });
 
@@ -156,7 +149,7 @@ describe("archive", () => {
     const letters = "abcdefghijklmnopqrstuvwxyz";
     for (let i = 0; i < letters.length; i += 2) {
       objects.available = i % 8 === 0;
-      write(letters.slice(i, i + 2), i);
+      write(letters.slice(i, i + 2));
       const archive = await start(3, 60_000);
       await until(() => taken > 0);
       await archive.stop();
@@ -188,7 +181,7 @@ describe("archive", () => {
     const archive = await start(100, 60_000);
     write("abc");
     await until(() => taken === 3);
-    index.blocks.push({ ...({} as Block), topic: TOPIC, partition: 0, nextOffset: 2, seen: {} });
+    index.blocks.push({ ...({} as Block), topic: TOPIC, partition: 0, nextOffset: 2 });
     await archive.stop();
     expect(failures).toHaveLength(1);
   });

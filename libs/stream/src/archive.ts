@@ -1,17 +1,19 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { HEADERS, parsePosition } from "@millrace/contracts";
 import { type ObjectStore, ObjectStoreUnavailableError, sleep } from "@millrace/runtime";
-import { headerText, type StreamRecord } from "./broker.ts";
+import type { MemberMemory, StreamRecord } from "./broker.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { Seen, type SeenPositions } from "./seen.ts";
 import { startStep } from "./start-step.ts";
 import type { RunningStep, StepPorts, Task } from "./step.ts";
 
-/** A column of a block. `integer` holds whole numbers; NaN and null are unknown. */
+/**
+ * A column of a block; NaN and null are unknown. `integer` holds whole numbers, `boolean` 0 or 1, `decimal` whole
+ * numbers of units of 10^-scale.
+ */
 export type BlockColumn =
   | { readonly kind: "float32"; readonly values: Float32Array }
-  | { readonly kind: "float64" | "integer"; readonly values: Float64Array }
+  | { readonly kind: "float64" | "integer" | "boolean"; readonly values: Float64Array }
+  | { readonly kind: "decimal"; readonly scale: number; readonly values: Float64Array }
   | { readonly kind: "text"; readonly values: readonly (string | null)[] };
 
 /** A Parquet object that holds the records of one partition from `firstOffset` up to, not including, `nextOffset`. */
@@ -29,20 +31,15 @@ export interface Block {
   readonly minTimeMs: number;
   readonly maxTimeMs: number;
   readonly maxKnownAtMs: number;
-  /** Source positions seen up to `nextOffset`. */
-  readonly seen: SeenPositions;
 }
-
-/** Where an archive stands: how far its newest block goes. */
-export type ArchivePosition = Pick<Block, "nextOffset" | "seen">;
 
 /**
  * The port to the index of blocks: the only memory an archive has. Both calls reject with a
  * BlockIndexUnavailableError when the index is away (try again), and with anything else when it refuses.
  */
 export interface BlockIndex {
-  /** The end of the newest block of a partition; null when there is none. */
-  newest(topic: string, partition: number): Promise<ArchivePosition | null>;
+  /** Where the newest block of a partition ends; null when there is none. */
+  nextOffset(topic: string, partition: number): Promise<number | null>;
   /** Adds a block behind the newest one. It refuses for example when somebody else has added one meanwhile. */
   add(block: Block): Promise<void>;
 }
@@ -67,11 +64,18 @@ export interface ArchiveDefinition<R> {
   readonly name: string;
   readonly line: string;
   readonly topic: string;
+  /** See `StepDefinition`. */
+  readonly member?: MemberMemory;
   /** A block is written when it has so many rows, and every so many ms when there are any. */
   readonly rowsMax: number;
   readonly everyMs: number;
-  /** The row of a record; null when it is none of ours: it is left out, with a warning. */
-  readonly read: (record: StreamRecord) => ArchivedRow<R> | null;
+  /**
+   * Called when a partition was taken over, before its first record, with the offset of that (null: the partition's
+   * first). May reject as the index does, and is then called again.
+   */
+  readonly begin?: (partition: number, nextOffset: number | null) => Promise<void>;
+  /** The row of a record; null when it is none of ours: it is left out, with a warning. "refused": it is to be. */
+  readonly read: (record: StreamRecord) => ArchivedRow<R> | "refused" | null;
   /** The columns of rows, by name. The same rows give the same columns. */
   readonly columns: (rows: readonly R[]) => Readonly<Record<string, BlockColumn>>;
 }
@@ -97,7 +101,7 @@ const RETRY_MS_MAX = 10_000;
 
 /**
  * Runs a step that archives a topic: rows are collected and written as Parquet blocks into the object store, then
- * added to the index. The step keeps no checkpoints of its own: the index says where to go on (S1), so that each
+ * added to the index. The step keeps no checkpoints of its own: the index says where to go on (S2), so that each
  * record is in exactly one indexed block. Blocks that were stored but not indexed when the process died are
  * orphans, named by their digest. While store or index is away the step waits; at a stop it tries once.
  */
@@ -105,45 +109,40 @@ export async function startArchive<R>(
   definition: ArchiveDefinition<R>,
   ports: ArchivePorts,
 ): Promise<RunningArchive> {
+  const { name, topic, member, everyMs } = definition;
   const tasks = new Map<number, ArchiveTask<R>>();
-  const stopped = new AbortController();
   const say = (error: unknown): void =>
-    ports.log.warn({ err: error, step: definition.name }, "archive: waits for store and index");
+    ports.log.warn({ err: error, step: name }, "archive: waits for store and index");
   const step = await startStep(
     {
-      name: definition.name,
-      topics: [definition.topic],
-      checkpointEveryMs: definition.everyMs,
+      name,
+      topics: [topic],
+      outputs: [],
+      ...(member === undefined ? {} : { member }),
+      checkpointEveryMs: everyMs,
       checkpoints: {
-        load: async (partition) => {
-          const newest = (): Promise<ArchivePosition | null> =>
-            ports.index.newest(definition.topic, partition);
-          const position = await patiently(newest, stopped.signal, say);
-          return position === null ? null : toCheckpoint(definition.topic, position);
+        copiesNothing: true,
+        load: async (partition, _version, signal) => {
+          const begin = async (): Promise<number | null> => {
+            const nextOffset = await ports.index.nextOffset(topic, partition);
+            await definition.begin?.(partition, nextOffset);
+            return nextOffset;
+          };
+          const nextOffset = await patiently(begin, signal, say);
+          return nextOffset === null ? null : toCheckpoint(topic, nextOffset);
         },
         save: async (partition) => tasks.get(partition)?.flush(),
       },
       createTask: (partition, snapshot, stopping) => {
-        const position = snapshot as ArchivePosition | null;
-        const task = new ArchiveTask(partition, position, stopping, definition, ports, say);
+        const task = new ArchiveTask(partition, snapshot as number | null, stopping, definition, ports, say);
         tasks.set(partition, task);
         return task;
       },
     },
-    {
-      ...ports,
-      // Waiting that a stop has ended is no failure.
-      fail: (error) => {
-        if (error !== stopped.signal.reason || !stopped.signal.aborted) ports.fail(error);
-      },
-    },
+    ports,
   );
   return {
     ...step,
-    stop: () => {
-      stopped.abort();
-      return step.stop();
-    },
     flush: async () => {
       await Promise.all([...tasks.values()].map((task) => task.flush()));
     },
@@ -177,13 +176,14 @@ async function patiently<T>(
   }
 }
 
-function toCheckpoint(topic: string, position: ArchivePosition): Checkpoint {
-  return { offsets: { [topic]: position.nextOffset }, seen: position.seen, state: position };
+function toCheckpoint(topic: string, nextOffset: number): Checkpoint {
+  return { version: "", offsets: { [topic]: nextOffset }, ends: {}, held: [], state: nextOffset };
 }
 
-/** The rows of a block to be, and where it ends. */
-interface Cut<R> extends ArchivePosition {
+/** The rows of a block to be, and its range of offsets. */
+interface Cut<R> {
   readonly firstOffset: number;
+  readonly nextOffset: number;
   readonly rows: readonly ArchivedRow<R>[];
 }
 
@@ -195,7 +195,6 @@ class ArchiveTask<R> implements Task {
   readonly #definition: ArchiveDefinition<R>;
   readonly #ports: ArchivePorts;
   readonly #onWait: (error: unknown) => void;
-  readonly #seen: Seen;
   #held: ArchivedRow<R>[] = [];
   /** Where the next block begins (null: at the first record that comes), and where it would end now. */
   #firstOffset: number | null;
@@ -204,7 +203,7 @@ class ArchiveTask<R> implements Task {
 
   constructor(
     partition: number,
-    position: ArchivePosition | null,
+    nextOffset: number | null,
     stopping: AbortSignal,
     definition: ArchiveDefinition<R>,
     ports: ArchivePorts,
@@ -215,19 +214,16 @@ class ArchiveTask<R> implements Task {
     this.#definition = definition;
     this.#ports = ports;
     this.#onWait = onWait;
-    this.#seen = new Seen(position?.seen);
-    this.#firstOffset = position?.nextOffset ?? null;
+    this.#firstOffset = nextOffset;
   }
 
   async process(records: readonly StreamRecord[]): Promise<void> {
     for (const record of records) {
       this.#firstOffset ??= record.offset;
       this.#nextOffset = record.offset + 1;
-      const source = parsePosition(headerText(record, HEADERS.source) ?? "");
-      if (source !== null) this.#seen.advance(source);
       const row = this.#definition.read(record);
-      if (row !== null) this.#held.push(row);
-      else this.#warnAbout(record);
+      if (row === null) this.#warnAbout(record);
+      else if (row !== "refused") this.#held.push(row);
     }
     if (this.#held.length >= this.#definition.rowsMax) await this.flush();
   }
@@ -243,7 +239,6 @@ class ArchiveTask<R> implements Task {
       const cut = {
         firstOffset: this.#firstOffset ?? 0,
         nextOffset: this.#nextOffset,
-        seen: this.#seen.snapshot(),
         rows: this.#held,
       };
       this.#held = [];
@@ -275,7 +270,6 @@ class ArchiveTask<R> implements Task {
         minTimeMs: cut.rows.reduce((min, { timeMs }) => Math.min(min, timeMs), Number.POSITIVE_INFINITY),
         maxTimeMs: cut.rows.reduce((max, { timeMs }) => Math.max(max, timeMs), Number.NEGATIVE_INFINITY),
         maxKnownAtMs: cut.rows.reduce((max, row) => Math.max(max, row.knownAtMs), Number.NEGATIVE_INFINITY),
-        seen: cut.seen,
       });
     };
     await patiently(store, this.#stopping, this.#onWait);

@@ -1,6 +1,9 @@
-import type { TopicSpec } from "@millrace/contracts";
+import type { SourcePosition, TopicSpec } from "@millrace/contracts";
 
-/** One record of a topic. Offsets are safe integers. */
+/**
+ * One record of a topic. Offsets are safe integers. It is a view of the batch that it came in: `key`, `value` and
+ * `headers` are made when they are asked for, and stay valid as long as somebody holds them.
+ */
 export interface StreamRecord {
   readonly topic: string;
   readonly partition: number;
@@ -10,50 +13,69 @@ export interface StreamRecord {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
   readonly headers: Readonly<Record<string, Uint8Array>>;
+  /** One header, without making the others; undefined when the record lacks it. */
+  header(name: string): Uint8Array | undefined;
+  /** The value where it lies, `bytes[valueStart..valueEnd)`, for readers that make no objects; -1: the value is null. */
+  readonly bytes: Uint8Array;
+  readonly valueStart: number;
+  readonly valueEnd: number;
 }
 
 /** The text of a header; undefined when the record lacks it. */
 export function headerText(record: StreamRecord, name: string): string | undefined {
-  const value = record.headers[name];
+  const value = record.header(name);
   return value === undefined
     ? undefined
     : Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("utf8");
 }
 
-/** A record to be written. */
-export interface OutputRecord {
-  readonly topic: string;
-  readonly partition: number;
+/** What is written. It is copied at once: the writer of it may use its bytes again. */
+export interface Output {
   readonly key: Uint8Array | string | null;
   readonly value: Uint8Array | string | null;
-  readonly headers: Readonly<Record<string, Uint8Array | string>>;
+  readonly headers?: Readonly<Record<string, Uint8Array | string>>;
 }
 
-/** Records of one partition, in offset order, and where the partition ends. */
+/** A record to be written outside of any step. */
+export interface OutputRecord extends Output {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/**
+ * Records of one partition, in offset order, and where the partition ends. There may be none: marks of transactions,
+ * aborted and compacted records have offsets too.
+ */
 export interface Batch {
   readonly topic: string;
   readonly partition: number;
   readonly records: readonly StreamRecord[];
+  /** Offset at which reading goes on; at the end of the partition it is `endOffset`. */
+  readonly nextOffset: number;
   /** Offset that the next record written to this partition will get. */
   readonly endOffset: number;
 }
 
 export interface ConsumeOptions {
-  /** Consumer group; one member of it owns a partition at a time. */
+  /** Consumer group; one member of it owns a partition number, of all topics together, at a time. */
   readonly group: string;
   readonly topics: readonly string[];
-  /** Called when partitions were assigned, before their first batch. Answers where to begin; null: at the start. */
-  readonly onAssigned: (partitions: readonly TopicPartition[]) => Promise<ReadonlyMap<string, number | null>>;
-  readonly onRevoked: () => Promise<void>;
-  /** The next batch of the partition comes only after this has resolved (back-pressure). */
+  /** Remembers this member over a kill, so that a restart need not wait until the group has missed it. */
+  readonly member: MemberMemory;
+  /** Called for each partition number that is new here. Answers by topic where to begin; null: at the start. */
+  readonly onAssigned: (partition: number) => Promise<ReadonlyMap<string, number | null>>;
+  /** Called for each partition number that is no longer ours; nothing of it is delivered afterwards. */
+  readonly onRevoked: (partition: number) => Promise<void>;
+  /** The next batch of the topic's partition comes only after this has resolved (back-pressure). */
   readonly onBatch: (batch: Batch) => Promise<void>;
   /** The consumer cannot go on by itself. */
   readonly onFailed: (error: unknown) => void;
 }
 
-export interface TopicPartition {
-  readonly topic: string;
-  readonly partition: number;
+/** Where a member's id in its group is kept. A folder is one process's own, so that it is never another's. */
+export interface MemberMemory {
+  read(): Promise<string | null>;
+  write(id: string): Promise<void>;
 }
 
 /** Key of a topic partition in maps. */
@@ -66,27 +88,52 @@ export interface Consumption {
   stop(): Promise<void>;
 }
 
-export interface Producer {
+/**
+ * Writes the same partition number of some topics, alone: opening a writer ends the power of every former writer of
+ * the same name (a process that was thought dead included), so that what lies before `ends` is all that they wrote.
+ * What is sent again after a lost acknowledgement is written once. Records of one topic keep their order.
+ */
+export interface Writer {
+  /** By topic: where its partition ended when this writer took over. */
+  readonly ends: ReadonlyMap<string, number>;
+  /** Bytes appended and not yet acknowledged. */
+  readonly pendingBytes: number;
+  /** Copies a record into the next batch, with the header `mr-source` that names its cause. */
+  append(topic: string, output: Output, cause: SourcePosition): void;
   /**
-   * Writes records in order per partition and resolves when all are acknowledged by all replicas. Calls that write
-   * the same partition must not overlap. A retry inside may write records twice in a row, never out of order. Rejects when the broker refuses
-   * a record (`RecordTooLargeError`) or stays away for longer than the client's patience.
+   * Sends what was appended; resolves when all of it is acknowledged by all replicas. Rejects with a `FencedError`
+   * when another writer of this name was opened, with a `RecordTooLargeError` when the broker refuses a record, and
+   * with anything else when it stays away for longer than the client's patience. Once it has rejected, the writer
+   * writes nothing more: of each topic, what was appended stands in the log up to some record, and nothing behind it.
    */
-  send(records: readonly OutputRecord[]): Promise<void>;
+  flush(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** The port to Kafka. Its types are ours: nothing of a client's leaves the adapter. */
 export interface Broker {
-  /** Creates the topics that are missing; leaves existing ones as they are. Waits until they can be used. */
+  /** Creates the topics that are missing; adds partitions where there are fewer. Waits until they can be used. */
   ensureTopics(topics: readonly TopicSpec[], partitions: number): Promise<void>;
   /** First and end offset of each partition of a topic, by partition number. Throws when the topic is unknown. */
   offsets(
     topic: string,
   ): Promise<readonly { readonly partition: number; readonly first: number; readonly end: number }[]>;
   consume(options: ConsumeOptions): Promise<Consumption>;
-  producer(): Promise<Producer>;
+  /** The records of a partition from one offset up to, not including, another. */
+  read(topic: string, partition: number, from: number, until: number): AsyncIterable<readonly StreamRecord[]>;
+  /** Opens the writer of a name; see `Writer`. */
+  writer(name: string, partition: number, topics: readonly string[]): Promise<Writer>;
+  /** Writes some records, by nobody in particular; resolves when they are acknowledged. */
+  send(records: readonly OutputRecord[]): Promise<void>;
   stop(): Promise<void>;
+}
+
+/** Another writer of the same name was opened: this one's owner has lost its partition. */
+export class FencedError extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "FencedError";
+  }
 }
 
 /** The broker refuses a record because of its size. */

@@ -1,60 +1,38 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { deserialize, serialize } from "node:v8";
-import { sha256Hex, writeFileDurably } from "@millrace/runtime";
-import type { SeenPositions } from "./seen.ts";
+import type { SourcePosition } from "@millrace/contracts";
+import type { Output } from "./broker.ts";
 
-/** Everything a task needs to go on after a crash, of one moment (S1). */
+/** Everything a task needs to go on after a crash, of one moment (S2). */
 export interface Checkpoint {
-  /** Next offset to read, by topic. */
+  /** The step's version; empty where it has none. */
+  readonly version: string;
+  /** Next offset to read, by input topic. */
   readonly offsets: Readonly<Record<string, number>>;
-  readonly seen: SeenPositions;
+  /** By output topic: outputs of what lies at or behind `offsets` stand nowhere before this offset. */
+  readonly ends: Readonly<Record<string, number>>;
+  /** Outputs decided and not yet written, in order (`holdOutputs`). */
+  readonly held: readonly HeldOutput[];
   /** The task's own state: structured-cloneable data. null: the task is at its beginning. */
   readonly state: unknown;
 }
 
-/** Where checkpoints live, one per partition of a step. */
+export interface HeldOutput {
+  readonly topic: string;
+  readonly output: Output;
+  readonly cause: SourcePosition;
+}
+
+/** Where checkpoints live, the newest of each partition of a step. */
 export interface CheckpointStore {
-  load(partition: number): Promise<Checkpoint | null>;
-  save(partition: number, checkpoint: Checkpoint): Promise<void>;
-}
-
-/** A checkpoint file is damaged. Nothing is guessed: an operator removes it, and the step replays from the start. */
-export class DamagedCheckpointError extends Error {
-  readonly file: string;
-  constructor(file: string) {
-    super(`checkpoint ${file} is damaged: remove it to replay the step's input from its beginning`);
-    this.name = "DamagedCheckpointError";
-    this.file = file;
-  }
-}
-
-/**
- * Checkpoints as files in `folder`: SHA-256 of the body as 64 hex digits, then the body (V8 structured clone).
- * A crash while saving leaves the checkpoint before.
- */
-export function fileCheckpoints(folder: string): CheckpointStore {
-  const fileOf = (partition: number): string => join(folder, `partition-${partition}.checkpoint`);
-  return {
-    load: async (partition) => {
-      const file = fileOf(partition);
-      const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT") return null;
-        throw error;
-      });
-      if (bytes === null) return null;
-      const body = bytes.subarray(64);
-      if (bytes.length < 64 || sha256Hex(body) !== bytes.subarray(0, 64).toString("latin1")) {
-        throw new DamagedCheckpointError(file);
-      }
-      return deserialize(body) as Checkpoint;
-    },
-    save: async (partition, checkpoint) => {
-      const body = serialize(checkpoint);
-      await writeFileDurably(
-        fileOf(partition),
-        Buffer.concat([Buffer.from(sha256Hex(body), "latin1"), body]),
-      );
-    },
-  };
+  /** A save copies no state, and may take as long as it likes without coming less often. */
+  readonly copiesNothing?: true;
+  /**
+   * The newest checkpoint, if it is of this version (null: of whichever); else null. May wait for a store that is
+   * away, until the signal aborts; then rejects with its reason. Whoever loads owns the partition from then on.
+   */
+  load(partition: number, version: string | null, signal: AbortSignal): Promise<Checkpoint | null>;
+  /**
+   * Copies at once, and resolves when the copy is safe. `last`: the partition is being given up. Rejects with a
+   * FencedError when somebody else has loaded the partition meanwhile.
+   */
+  save(partition: number, checkpoint: Checkpoint, last: boolean): Promise<void>;
 }

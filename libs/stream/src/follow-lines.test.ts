@@ -12,7 +12,8 @@ describe("follow lines", () => {
     const events: string[] = [];
     const followed = followLines(
       { list: async () => lines, onChange: (call) => ((look = call), () => {}) },
-      async ({ line, digest }) => {
+      async ({ line, digest }, former) => {
+        await former?.stop();
         events.push(`start ${line.name} ${digest}`);
         return { stop: async () => void events.push(`stop ${digest}`) };
       },
@@ -26,6 +27,38 @@ describe("follow lines", () => {
     await until(() => events.length === 3);
     await followed.stop();
     expect(events).toEqual(["start flights a", "stop a", "start flights b", "stop b"]);
+  });
+
+  it("lets what ran go on until what takes its place stops it, and follows other lines meanwhile", async () => {
+    let look: () => void = () => {};
+    const other = { ...flights, name: "others", streams: flights.streams };
+    let lines = [{ definitionJson: JSON.stringify(flights), digest: "a" }];
+    const ready = Promise.withResolvers<void>();
+    let stopped = false;
+    const followed = followLines<{ digest: string; stop(): Promise<void> }>(
+      { list: async () => lines, onChange: (call) => ((look = call), () => {}) },
+      async ({ digest }, former) => {
+        if (former !== null) await ready.promise;
+        await former?.stop();
+        if (digest === "none") return null;
+        return { digest, stop: async () => void (stopped ||= digest === "a") };
+      },
+      log,
+    );
+    await until(() => followed.ready());
+    lines = [
+      { definitionJson: JSON.stringify({ ...flights, title: "Changed" }), digest: "b" },
+      { definitionJson: JSON.stringify(other), digest: "none" },
+    ];
+    look();
+    await sleep(50);
+    expect([...followed.running()].map(([name, { digest }]) => [name, digest])).toEqual([["flights", "a"]]);
+    expect(stopped).toBe(false);
+    ready.resolve();
+    await until(() => followed.running().get("flights")?.digest === "b");
+    expect(stopped).toBe(true);
+    expect(followed.running().has("others")).toBe(false);
+    await followed.stop();
   });
 
   it("goes on when the registry is away or a start fails", async () => {

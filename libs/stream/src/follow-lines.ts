@@ -26,19 +26,39 @@ export interface FollowedLines<R> {
 const POLL_MS = 2_000;
 
 /**
- * Keeps one `R` running per applied line: starts it when the line appears, stops it and starts another when its
- * definition changes. A start that fails is tried again with the next look.
+ * Starts what runs for a line. `former` is what runs for an older definition of it: `start` stops it, when it is ready
+ * to take its place. null: nothing is to run for such a line. The signal aborts when nobody follows any more.
+ */
+export type StartLine<R> = (applied: AppliedLine, former: R | null, signal: AbortSignal) => Promise<R | null>;
+
+interface Followed<R> {
+  readonly digest: string;
+  readonly value: R | null;
+}
+
+/**
+ * Keeps one `R` running per applied line: starts it when the line appears, and another in its place when its
+ * definition changes; that may take its time, while other lines are followed. A start that fails is tried again with
+ * the next look.
  */
 export function followLines<R extends { stop(): Promise<void> }>(
   source: LineSource,
-  start: (applied: AppliedLine) => Promise<R>,
+  start: StartLine<R>,
   log: Log,
 ): FollowedLines<R> {
-  const running = new Map<string, { readonly digest: string; readonly value: R }>();
+  const lines = new Map<string, Followed<R>>();
+  const changing = new Map<string, Promise<void>>();
   const stopped = new AbortController();
   let read = false;
   let look = new AbortController();
   const unsubscribe = source.onChange(() => look.abort());
+
+  const change = async (applied: AppliedLine, former: R | null): Promise<void> => {
+    const { line, digest } = applied;
+    const value = await start(applied, former, stopped.signal);
+    lines.set(line.name, { digest, value });
+    log.info({ line: line.name, digest, runs: value !== null }, "line started");
+  };
 
   const reconcile = async (): Promise<void> => {
     for (const { definitionJson, digest } of await source.list()) {
@@ -48,16 +68,19 @@ export function followLines<R extends { stop(): Promise<void> }>(
         continue;
       }
       const { line } = checked;
-      const current = running.get(line.name);
-      if (current?.digest === digest) continue;
-      if (current !== undefined) {
-        log.info({ line: line.name, digest }, "line changed");
-        running.delete(line.name);
-        await current.value.stop();
-      }
+      const current = lines.get(line.name);
+      if (current?.digest === digest || changing.has(line.name)) continue;
       if (stopped.signal.aborted) return;
-      running.set(line.name, { digest, value: await start({ line, digest }) });
-      log.info({ line: line.name, digest }, "line started");
+      if (current === undefined) await change({ line, digest }, null);
+      else {
+        log.info({ line: line.name, digest }, "line changed");
+        const changed = change({ line, digest }, current.value)
+          .catch((error: unknown) => {
+            if (!stopped.signal.aborted) log.warn({ err: error, line: line.name }, "cannot change the line");
+          })
+          .finally(() => changing.delete(line.name));
+        changing.set(line.name, changed);
+      }
     }
     read = true;
   };
@@ -76,15 +99,19 @@ export function followLines<R extends { stop(): Promise<void> }>(
     (error) => log.warn({ err: error }, "cannot follow the lines"),
   );
 
+  const running = (): Map<string, R> =>
+    new Map([...lines].flatMap(([name, { value }]) => (value === null ? [] : [[name, value] as const])));
+
   return {
-    running: () => new Map([...running].map(([name, { value }]) => [name, value])),
+    running,
     ready: () => read,
     stop: async () => {
       stopped.abort();
       unsubscribe();
       await following;
-      await Promise.all([...running.values()].map(({ value }) => value.stop()));
-      running.clear();
+      await Promise.all(changing.values());
+      await Promise.all([...running().values()].map((value) => value.stop()));
+      lines.clear();
     },
   };
 }

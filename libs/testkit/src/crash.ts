@@ -1,7 +1,20 @@
-import type { Broker, CheckpointStore } from "@millrace/stream";
+import type { Broker, Checkpoint, CheckpointStore, StepDefinition } from "@millrace/stream";
 
-/** Where a process can die, as seen from its step: around writing records and around saving a checkpoint. */
-export const CRASH_POINTS = ["before-send", "after-send", "before-save", "after-save"] as const;
+/** Where a process can die, as seen from its step: around everything that it waits for, and around its own work. */
+export const CRASH_POINTS = [
+  "before-open",
+  "after-open",
+  "before-load",
+  "after-load",
+  "before-read",
+  "after-read",
+  "before-process",
+  "after-process",
+  "before-flush",
+  "after-flush",
+  "before-save",
+  "after-save",
+] as const;
 export type CrashPoint = (typeof CRASH_POINTS)[number];
 
 export class Crash extends Error {
@@ -13,19 +26,22 @@ export class Crash extends Error {
 
 export interface Mortal {
   readonly broker: Broker;
-  readonly checkpoints: CheckpointStore;
+  /** The step as the mortal process runs it: with its checkpoints, and tasks that die with it. */
+  readonly definition: StepDefinition;
   /** True once the process is dead: nothing that it does has an effect any more. */
   dead(): boolean;
+  /** Ends it now. */
+  kill(): void;
 }
 
 /**
- * The ports of a process that dies at the `count`-th passing of a crash point (1: the first). What it has written by
- * then stays written; everything later is refused, as if the process were gone. `latency` is how long records are on
- * their way: what is done without waiting for them can be seen to overtake them.
+ * A process that dies at the `count`-th passing of a crash point (1: the first). What it has written by then stays
+ * written; everything later is refused, as if the process were gone. `latency` is how long everything is on its way:
+ * what is done without waiting for it can be seen to overtake it.
  */
 export function mortal(
   broker: Broker,
-  checkpoints: CheckpointStore,
+  definition: StepDefinition,
   point: CrashPoint,
   count: number,
   latency: () => Promise<void>,
@@ -36,30 +52,76 @@ export function mortal(
     if (here === point && --left <= 0) dead = true;
     if (dead) throw new Crash(here);
   };
+  const around = async <T>(what: "open" | "load" | "flush" | "save", work: () => Promise<T>): Promise<T> => {
+    await latency();
+    pass(`before-${what}`);
+    const result = await work();
+    pass(`after-${what}`);
+    return result;
+  };
   return {
     dead: () => dead,
+    kill: () => {
+      dead = true;
+    },
     broker: {
       ...broker,
-      producer: async () => {
-        const producer = await broker.producer();
+      read: async function* (...range) {
+        await latency();
+        pass("before-read");
+        yield* broker.read(...range);
+        pass("after-read");
+      },
+      writer: (...name) =>
+        around("open", async () => {
+          const writer = await broker.writer(...name);
+          return {
+            ends: writer.ends,
+            get pendingBytes() {
+              return writer.pendingBytes;
+            },
+            append: (...output) => writer.append(...output),
+            flush: () => around("flush", () => writer.flush()),
+            stop: () => writer.stop(),
+          };
+        }),
+    },
+    definition: {
+      ...definition,
+      checkpoints: mortalCheckpoints(definition.checkpoints, around),
+      createTask: (...from) => {
+        const task = definition.createTask(...from);
         return {
-          send: async (records) => {
-            await latency();
-            pass("before-send");
-            await producer.send(records);
-            pass("after-send");
+          snapshot: () => task.snapshot(),
+          process: (records, emit) => {
+            pass("before-process");
+            const working = task.process(records, emit);
+            return working === undefined ? pass("after-process") : working.then(() => pass("after-process"));
           },
-          stop: () => producer.stop(),
         };
       },
     },
-    checkpoints: {
-      load: (partition) => checkpoints.load(partition),
-      save: async (partition, checkpoint) => {
-        pass("before-save");
-        await checkpoints.save(partition, checkpoint);
-        pass("after-save");
-      },
+  };
+}
+
+function mortalCheckpoints(
+  checkpoints: CheckpointStore,
+  around: <T>(what: "load" | "save", work: () => Promise<T>) => Promise<T>,
+): CheckpointStore {
+  return {
+    load: (...which) => around("load", () => checkpoints.load(...which)),
+    save: (partition, checkpoint, last) => {
+      // It is copied at once, however long the copy then is on its way.
+      const copy = structuredClone(checkpoint) as Checkpoint;
+      return around("save", () => checkpoints.save(partition, copy, last));
     },
+  };
+}
+
+/** The broker as a member sees it whom its group has forgotten: it goes on, beside the one that took over. */
+export function estranged(broker: Broker, name: string): Broker {
+  return {
+    ...broker,
+    consume: (options) => broker.consume({ ...options, group: `${options.group}.${name}` }),
   };
 }

@@ -1,174 +1,194 @@
-import type { TopicSpec } from "@millrace/contracts";
+import { formatPosition, HEADERS } from "@millrace/contracts";
 import {
   type Broker,
-  type ConsumeOptions,
-  type Consumption,
+  FencedError,
+  type Output,
   type OutputRecord,
-  type Producer,
-  partitionKey,
-  RecordTooLargeError,
   type StreamRecord,
+  type Writer,
 } from "@millrace/stream";
-
-interface MemoryPartition {
-  /** Offset of the first record kept. */
-  first: number;
-  records: StreamRecord[];
-}
-
-interface MemoryTopic {
-  readonly partitions: readonly MemoryPartition[];
-  readonly bytesMax: number;
-}
+import { Member, MemoryGroup } from "./memory-group.ts";
+import { MemoryLog } from "./memory-log.ts";
 
 export interface MemoryBroker extends Broker {
   /** All records of a topic, partition after partition. */
   records(topic: string): readonly StreamRecord[];
   /** Writes as a producer would. */
   write(records: readonly OutputRecord[]): void;
-  /** The next send is written, then rejects: an acknowledgement lost on the way. */
+  /** The next records sent or flushed are written, then it rejects: the client has waited in vain for too long. */
   loseNextAck(): void;
+  /** The next request of a writer arrives twice: the client has sent it again. */
+  repeatNextRequest(): void;
 }
 
-const BATCH_MAX = 500;
+const READ_MAX = 500;
+const RECORD_BYTES = 100;
 
 /**
  * Kafka in memory, for one process. `retained` is how many records a partition keeps at least; none are dropped
- * without it. Gaps against the real one: one member per group (a second consumer of the same
- * group takes all partitions over), no time-outs.
+ * without it. Gaps against the real one: a member is never taken for dead, and there are no time-outs.
  */
 export function createMemoryBroker(
   now: () => number = () => 0,
   retained: number = Number.POSITIVE_INFINITY,
 ): MemoryBroker {
-  const topics = new Map<string, MemoryTopic>();
-  const groups = new Map<string, () => Promise<void>>();
+  const topics = new Map<string, { readonly bytesMax: number; readonly logs: MemoryLog[] }>();
+  const groups = new Map<string, MemoryGroup>();
+  const epochs = new Map<string, number>();
   const waiting = new Set<() => void>();
-  let loseAck = false;
+  let losesAck = false;
+  let repeats = false;
 
-  const topicOf = (name: string): MemoryTopic => {
-    const topic = topics.get(name);
-    if (topic === undefined) throw new Error(`there is no topic ${name}`);
-    return topic;
+  const logsOf = (topic: string): MemoryLog[] => {
+    const found = topics.get(topic);
+    if (found === undefined) throw new Error(`there is no topic ${topic}`);
+    return found.logs;
   };
-
+  const logOf = (topic: string, partition: number): MemoryLog => {
+    const log = logsOf(topic)[partition];
+    if (log === undefined) throw new Error(`topic ${topic} has no partition ${partition}`);
+    return log;
+  };
+  const wake = (): void => {
+    for (const one of waiting) one();
+  };
+  const acknowledge = async (): Promise<void> => {
+    wake();
+    await Promise.resolve();
+    if (!losesAck) return;
+    losesAck = false;
+    throw new Error("the acknowledgement was lost");
+  };
   const write = (records: readonly OutputRecord[]): void => {
-    for (const { topic: name, partition, key, value, headers } of records) {
-      const topic = topicOf(name);
-      const log = topic.partitions[partition];
-      if (log === undefined) throw new Error(`topic ${name} has no partition ${partition}`);
-      const bytes = toBytes(value);
-      if (bytes !== null && bytes.length > topic.bytesMax)
-        throw new RecordTooLargeError(`a record of ${name} is too large`);
-      log.records.push({
-        topic: name,
-        partition,
-        offset: end(log),
-        timestampMs: now(),
-        key: toBytes(key),
-        value: bytes,
-        headers: Object.fromEntries(
-          Object.entries(headers).map(([header, text]) => [header, toBytes(text) as Uint8Array]),
-        ),
-      });
-      if (log.records.length > 2 * retained) {
-        const dropped = log.records.length - retained;
-        log.records.splice(0, dropped);
-        log.first += dropped;
-      }
-    }
-    for (const wake of waiting) wake();
+    for (const record of records) logOf(record.topic, record.partition).append([record], now());
+    wake();
   };
 
-  const consume = async (options: ConsumeOptions): Promise<Consumption> => {
-    await groups.get(options.group)?.();
-    const assigned = options.topics.flatMap((topic) =>
-      topicOf(topic).partitions.map((_, partition) => ({ topic, partition })),
-    );
-    const positions = await options.onAssigned(assigned);
-    let running = true;
-    const wakes = new Set<() => void>();
-    const follow = async (topic: string, partition: number): Promise<void> => {
-      const log = topicOf(topic).partitions[partition] as MemoryPartition;
-      let next = positions.get(partitionKey(topic, partition)) ?? 0;
-      while (running) {
-        if (next < log.first) throw new Error(`${topic}/${partition}: records from ${next} on are gone`);
-        const records = log.records.slice(next - log.first, next - log.first + BATCH_MAX);
-        if (records.length === 0) {
-          await new Promise<void>((resolve) => {
-            const wake = (): void => {
-              waiting.delete(wake);
-              wakes.delete(wake);
-              resolve();
-            };
-            waiting.add(wake);
-            wakes.add(wake);
-          });
-          continue;
-        }
-        await options.onBatch({ topic, partition, records, endOffset: end(log) });
-        next += records.length;
-        await new Promise(setImmediate);
-      }
-    };
-    const following = Promise.all(assigned.map(({ topic, partition }) => follow(topic, partition))).catch(
-      options.onFailed,
-    );
-    const stop = async (): Promise<void> => {
-      running = false;
-      for (const wake of wakes) wake();
-      await following;
-    };
-    groups.set(options.group, async () => {
-      await stop();
-      await options.onRevoked();
-    });
+  const openWriter = async (name: string, partition: number, outputs: readonly string[]): Promise<Writer> => {
+    const id = `${name}.${partition}`;
+    const epoch = (epochs.get(id) ?? 0) + 1;
+    epochs.set(id, epoch);
+    const isCurrent = (): boolean => epochs.get(id) === epoch;
+    const fenced = (): FencedError => new FencedError(`another writer ${id} was opened`);
+    const ends = new Map<string, number>();
+    // One partition after another learns of it: until then a former writer can still write there.
+    for (const topic of outputs) {
+      await Promise.resolve();
+      if (!isCurrent()) throw fenced();
+      const log = logOf(topic, partition);
+      log.fence(id, epoch);
+      ends.set(topic, log.end);
+    }
+    wake();
+    const session = `${id}/${epoch}`;
+    let sequence = 0;
+    let pending: { readonly topic: string; readonly output: Output; readonly bytes: number }[] = [];
+    let inFlightBytes = 0;
+    let failure: Error | null = null;
+    const bytesOf = (appended: typeof pending): number => appended.reduce((sum, { bytes }) => sum + bytes, 0);
     return {
-      stop: async () => {
-        groups.delete(options.group);
-        await stop();
+      ends,
+      get pendingBytes() {
+        return inFlightBytes + bytesOf(pending);
       },
+      append: (topic, { key, value, headers = {} }, cause) => {
+        if (!ends.has(topic)) throw new Error(`the writer ${id} was not opened for ${topic}`);
+        const output = {
+          key: copy(key),
+          value: copy(value),
+          headers: {
+            ...Object.fromEntries(Object.entries(headers).map(([header, data]) => [header, copy(data)])),
+            [HEADERS.source]: formatPosition(cause),
+          },
+        };
+        const bytes = RECORD_BYTES + (output.key?.length ?? 0) + (output.value?.length ?? 0);
+        pending.push({ topic, output, bytes });
+      },
+      flush: async () => {
+        if (failure !== null) throw failure;
+        const sent = pending;
+        pending = [];
+        inFlightBytes += bytesOf(sent);
+        try {
+          for (const [topic, some] of Map.groupBy(sent, (one) => one.topic)) {
+            await Promise.resolve();
+            const log = logOf(topic, partition);
+            const request = ++sequence;
+            for (let times = repeats ? 2 : 1; times > 0; times--) {
+              if (!log.admits(id, epoch)) throw fenced();
+              if (log.isNew(session, request))
+                log.append(
+                  some.map(({ output }) => output),
+                  now(),
+                );
+            }
+            repeats = false;
+          }
+          await acknowledge();
+        } catch (error) {
+          failure = error as Error;
+          throw error;
+        }
+        inFlightBytes -= bytesOf(sent);
+      },
+      stop: async () => {},
     };
   };
 
   return {
-    ensureTopics: async (specs: readonly TopicSpec[], partitions: number) => {
+    ensureTopics: async (specs, partitions) => {
       for (const { name, config } of specs) {
-        if (topics.has(name)) continue;
         const bytesMax = Number(config["max.message.bytes"] ?? 1_048_588);
-        topics.set(name, {
-          partitions: Array.from({ length: partitions }, () => ({ first: 0, records: [] })),
-          bytesMax,
-        });
+        const topic = topics.get(name) ?? { bytesMax, logs: [] };
+        topics.set(name, topic);
+        while (topic.logs.length < partitions) {
+          topic.logs.push(new MemoryLog(name, topic.logs.length, topic.bytesMax, retained));
+        }
       }
     },
-    offsets: async (topic) =>
-      topicOf(topic).partitions.map((log, partition) => ({ partition, first: log.first, end: end(log) })),
-    consume,
-    producer: async (): Promise<Producer> => ({
-      send: async (records) => {
-        write(records);
+    offsets: async (topic) => logsOf(topic).map(({ partition, first, end }) => ({ partition, first, end })),
+    consume: async (options) => {
+      const group = groups.get(options.group) ?? new MemoryGroup();
+      groups.set(options.group, group);
+      const member = new Member(options, logsOf, waiting);
+      await group.join(member);
+      let stopping: Promise<void> | undefined;
+      return {
+        stop: () => {
+          stopping ??= member.stop().then(() => group.leave(member));
+          return stopping;
+        },
+      };
+    },
+    read: async function* (topic, partition, from, until) {
+      const log = logOf(topic, partition);
+      for (let next = from; next < until; ) {
         await Promise.resolve();
-        if (!loseAck) return;
-        loseAck = false;
-        throw new Error("the acknowledgement was lost");
-      },
-      stop: async () => {},
-    }),
+        const records = log.slice(next, until, READ_MAX);
+        const last = records.at(-1);
+        if (last === undefined) return;
+        yield records;
+        next = last.offset + 1;
+      }
+    },
+    writer: openWriter,
+    send: async (records) => {
+      write(records);
+      await acknowledge();
+    },
     stop: async () => {},
-    records: (topic) => topicOf(topic).partitions.flatMap((log) => log.records),
+    records: (topic) => logsOf(topic).flatMap((log) => log.all()),
     write,
     loseNextAck: () => {
-      loseAck = true;
+      losesAck = true;
+    },
+    repeatNextRequest: () => {
+      repeats = true;
     },
   };
 }
 
-/** Offset that the next record gets. */
-function end({ first, records }: MemoryPartition): number {
-  return first + records.length;
-}
-
-function toBytes(data: Uint8Array | string | null): Uint8Array | null {
-  return typeof data === "string" ? Buffer.from(data) : data;
+/** The writer of an output may use its bytes again. */
+function copy<T extends Uint8Array | string | null>(data: T): Uint8Array | (null & T) {
+  return (data === null ? null : Buffer.from(data as Uint8Array)) as Uint8Array | (null & T);
 }

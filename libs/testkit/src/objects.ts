@@ -1,4 +1,5 @@
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import {
   ObjectDamagedError,
   ObjectMissingError,
@@ -35,6 +36,11 @@ export function memoryObjects(): MemoryObjects {
         stored.set(objectKey(digest), bytes.slice());
       return digest;
     },
+    size: async (digest) => {
+      const key = objectKey(digest);
+      check(`look for ${digest}`);
+      return stored.get(key)?.length ?? null;
+    },
     get: async (digest, { bytesMax }) => {
       const key = objectKey(digest);
       store.reads++;
@@ -46,7 +52,11 @@ export function memoryObjects(): MemoryObjects {
       if (sha256Hex(bytes) !== digest) throw new ObjectDamagedError(digest, "its bytes have another digest");
       return bytes.slice();
     },
-    getToFile: async (digest, file, limits) => writeFile(file, await store.get(digest, limits)),
+    getToFile: async (digest, file, limits) => {
+      const bytes = await store.get(digest, limits);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, bytes);
+    },
     damage: (digest, bytes) => void stored.set(objectKey(digest), bytes),
     remove: (digest) => void stored.delete(objectKey(digest)),
   };
