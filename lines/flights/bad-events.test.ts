@@ -34,7 +34,18 @@ describe("bad events", () => {
   it("come in at least 25 kinds and with every reason that the line can give", () => {
     expect(BAD_KINDS.length).toBeGreaterThanOrEqual(25);
     const reasons = new Set<string>(BAD_KINDS.map((_, n) => badEvent(n, context).reason));
-    // The line's categories have no list of values.
-    expect(Object.keys(REASONS).filter((code) => !reasons.has(code))).toEqual(["not-a-category"]);
+    // The line's categories have no list of values, and it has neither schemas nor decimals nor blobs.
+    expect(Object.keys(REASONS).filter((code) => !reasons.has(code))).toEqual([
+      "bad-schema-frame",
+      "unknown-schema",
+      "bad-schema",
+      "not-by-schema",
+      "too-precise",
+      "not-a-category",
+      "bad-blob",
+      "too-large-blob",
+      "unknown-claim",
+      "too-late",
+    ]);
   });
 });

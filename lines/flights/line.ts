@@ -20,6 +20,7 @@ const flights: LineDefinition = defineLine({
         destination: { type: "category", maxLength: 3 },
         distance: { type: "integer", min: 0, max: 12_000 },
       },
+      lateMax: "3d",
     },
     arrivals: {
       topic: "flights.arrivals",
@@ -34,6 +35,7 @@ const flights: LineDefinition = defineLine({
         /** Minutes; negative when early. */
         delay: { type: "integer", min: -1_440, max: 2_880 },
       },
+      lateMax: "3d",
     },
   },
   predict: { on: "departures" },

@@ -1,184 +1,241 @@
-import type { AcceptedEvent } from "@millrace/contracts";
-import { defineLine, type LineDefinition } from "@millrace/lines";
+import { type EventRow, Watermark } from "@millrace/events";
+import { checkedDurationMs, checkLine, defineLine, formatIssues, type LineDefinition } from "@millrace/lines";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { FeatureEngine, PANES_PER_SHORTEST_WINDOW } from "./index.ts";
+import { compileFeatures, FeatureEngine, type FeatureSnapshot } from "./index.ts";
+import { ESTIMATED, events, everything, INEXACT, meanings } from "./testing/everything.ts";
+import { type NaiveEvent, naiveVector } from "./testing/naive-vector.ts";
+import { codedRow, rowsOf } from "./testing/rows.ts";
 
-const HOUR = 3_600_000;
-const PANE = HOUR / PANES_PER_SHORTEST_WINDOW;
+const plan = compileFeatures(everything);
 
-const line: LineDefinition = defineLine({
-  name: "test",
-  title: "Test",
-  streams: {
-    asked: {
-      topic: "asked",
-      id: "id",
-      time: "at",
-      key: ["a"],
-      fields: {
-        id: { type: "text" },
-        at: { type: "time" },
-        a: { type: "category" },
-        b: { type: "category" },
-      },
-    },
-    told: {
-      topic: "told",
-      id: "id",
-      time: "at",
-      key: ["a"],
-      fields: {
-        id: { type: "text" },
-        at: { type: "time" },
-        a: { type: "category" },
-        b: { type: "category" },
-        value: { type: "integer" },
-      },
-    },
-  },
-  predict: { on: "asked" },
-  label: { name: "high", from: "told", match: "id", positive: { field: "value", above: 5 }, waitFor: "1d" },
-  features: {
-    hour: { kind: "hour", of: "at" },
-    weekday: { kind: "weekday", of: "at" },
-    count_1h: { kind: "window", aggregate: "count", from: "told", by: ["a"], window: "1h" },
-    share_3h: { kind: "window", aggregate: "share", from: "told", by: ["a"], window: "3h" },
-    mean_3h: { kind: "window", aggregate: "mean", of: "value", from: "told", by: ["a", "b"], window: "3h" },
-    sum_all: { kind: "window", aggregate: "sum", of: "value", from: "told", by: [], window: "9h" },
-  },
-  recipes: [{ recipe: "logistic", windows: ["all"] }],
-  retrain: {
-    firstAfter: 100,
-    minChange: 100,
-    cooldown: "1h",
-    staleAfter: "1d",
-    maxRunsPerDay: 1,
-    learnFrom: "7d",
-  },
-});
-
-type Told = { time: number; a: string; b: string; value: number };
-
-const told = ({ time, a, b, value }: Told, id = "x"): AcceptedEvent => ({
-  id,
-  stream: "told",
-  time,
-  data: { id, at: time, a, b, value },
-});
-const asked = (time: number, a: string, b: string): AcceptedEvent => ({
-  id: "y",
-  stream: "asked",
-  time,
-  data: { id: "y", at: time, a, b },
-});
-
-/** The definition of the windows, written down naively: which events count for a vector at `time`. */
-function oracle(events: readonly Told[], time: number, a: string, b: string): (number | null)[] {
-  const pane = (ms: number): number => Math.floor(ms / PANE);
-  const inWindow = (hours: number, match: (event: Told) => boolean): Told[] =>
-    events.filter(
-      (one) =>
-        one.time <= time && pane(one.time) > pane(time) - hours * PANES_PER_SHORTEST_WINDOW && match(one),
-    );
-  const one = inWindow(1, (event) => event.a === a);
-  const three = inWindow(3, (event) => event.a === a);
-  const both = inWindow(3, (event) => event.a === a && event.b === b);
-  const all = inWindow(9, () => true);
-  const sum = (list: readonly Told[]): number => list.reduce((total, event) => total + event.value, 0);
-  const round = (value: number): number => Math.round(value * 1e6) / 1e6;
-  return [
-    new Date(time).getUTCHours(),
-    new Date(time).getUTCDay(),
-    one.length,
-    three.length === 0 ? null : round(three.filter((event) => event.value > 5).length / three.length),
-    both.length === 0 ? null : round(sum(both) / both.length),
-    sum(all),
-  ];
+/** The vector of each event predicted on, as the stream computes it. */
+function vectorsOf(
+  list: readonly NaiveEvent[],
+  options: {
+    readonly restartAt?: number;
+    readonly before?: (engine: FeatureEngine, row: EventRow, i: number) => void;
+    readonly separately?: boolean;
+    readonly coded?: boolean;
+  } = {},
+): (readonly number[] | null)[] {
+  let engine = new FeatureEngine(plan, null);
+  const rowOf = rowsOf(everything);
+  const out = new Float64Array(plan.names.length);
+  return list.map((event, i) => {
+    if (options.restartAt === i) engine = new FeatureEngine(plan, structuredClone(engine.snapshot()));
+    const plain = rowOf(event);
+    options.before?.(engine, plain, i);
+    const row = options.coded ? codedRow(everything, engine, plain) : plain;
+    if (event.stream !== "asked") {
+      engine.update(row);
+      return null;
+    }
+    if (options.separately) {
+      engine.read(row, out);
+      engine.update(row);
+    } else engine.readAndUpdate(row, out);
+    return [...out];
+  });
 }
 
-const event = fc.record({
-  time: fc.integer({ min: 0, max: 24 * HOUR }),
-  a: fc.constantFrom("p", "q"),
-  b: fc.constantFrom("r", "s"),
-  value: fc.integer({ min: -10, max: 20 }),
-});
+/** How far behind a stream the vectors of another one are exact: both as late as they can be. */
+function isWithinReach(list: readonly NaiveEvent[], i: number): boolean {
+  const { asked, told } = everything.streams;
+  const watermark = new Watermark(
+    checkedDurationMs(told?.lateMax ?? "") + checkedDurationMs(asked?.lateMax ?? ""),
+  );
+  for (const event of list.slice(0, i)) if (event.stream === "told") watermark.observe(event.time);
+  return !watermark.isLate((list[i] as NaiveEvent).time);
+}
+
+function expectNear(found: number, expected: number, share: number, name: string): void {
+  if (Number.isNaN(expected) || Number.isNaN(found)) expect([name, found]).toEqual([name, expected]);
+  else if (Math.abs(found - expected) > Math.abs(expected) * share + 2e-6) {
+    expect.fail(`${name}: ${found} is not within ${share} of ${expected}`);
+  }
+}
 
 describe("feature engine", () => {
-  it("equals the naive oracle for events in order, taken in before the vector or not", () => {
-    fc.assert(
-      fc.property(
-        fc.array(event, { maxLength: 60 }),
-        fc.array(event, { minLength: 1, maxLength: 8 }),
-        (events, questions) => {
-          const engine = new FeatureEngine(line, null);
-          const times = [...questions].sort((x, y) => x.time - y.time);
-          for (const one of events) engine.observe(told(one));
-          for (const { time, a, b } of times)
-            expect(engine.vector(asked(time, a, b))).toEqual(oracle(events, time, a, b));
-        },
-      ),
-    );
+  it("is tested with a line that checks", () => {
+    const checked = checkLine(everything);
+    expect(checked.ok ? "" : formatIssues(checked.issues)).toBe("");
   });
 
-  it("answers an online request as the stream would, and leaves no trace", () => {
+  it("equals the definition written down naively, whatever is late, missing or has a wrong clock (F1, F3)", () => {
     fc.assert(
-      fc.property(fc.array(event, { maxLength: 40 }), event, event, (events, first, second) => {
-        const [early, late] = first.time <= second.time ? [first, second] : [second, first];
-        const engine = new FeatureEngine(line, null);
-        for (const one of events) engine.observe(told(one));
-        engine.vector(asked(early.time, early.a, early.b));
-        const peeked = engine.peek(asked(late.time, late.a, late.b).data, late.time);
-        expect(peeked).toEqual(engine.vector(asked(late.time, late.a, late.b)));
+      fc.property(events, (list) => {
+        vectorsOf(list).forEach((vector, i) => {
+          if (vector === null || !isWithinReach(list, i)) return;
+          const expected = naiveVector(everything, list.slice(0, i), list[i] as NaiveEvent, meanings);
+          plan.names.forEach((name, j) => {
+            const found = vector[j] as number;
+            const wanted = expected[name] as number;
+            if (name in ESTIMATED) expectNear(found, wanted, ESTIMATED[name] as number, name);
+            else if (INEXACT.has(name)) expectNear(found, wanted, 1e-9, name);
+            else if (plan.decimals[j] === "full") expect([name, found]).toEqual([name, wanted]);
+            else expect([name, found]).toEqual([name, Math.round(wanted * 1e6) / 1e6 + 0]);
+          });
+        });
       }),
+      { numRuns: 150 },
     );
   });
 
-  it("never looks ahead: what comes later changes no vector, for late questions too (F1)", () => {
+  it("gives the same in one go as in two, and with texts as codes (F2)", () => {
     fc.assert(
-      fc.property(
-        fc.array(event, { maxLength: 30 }),
-        fc.array(event, { minLength: 2, maxLength: 6 }),
-        event,
-        (events, questions, future) => {
-          const vectors = (extra: readonly Told[]): unknown[] => {
-            const engine = new FeatureEngine(line, null);
-            for (const one of [...events, ...extra]) engine.observe(told(one));
-            return questions.map(({ time, a, b }) =>
-              time < future.time ? engine.vector(asked(time, a, b)) : engine.newestTime,
-            );
-          };
-          const without = vectors([]);
-          const withFuture = vectors([{ ...future, time: 25 * HOUR }]);
-          expect(withFuture).toEqual(without);
-        },
-      ),
+      fc.property(events, (list) => {
+        const vectors = vectorsOf(list);
+        expect(vectorsOf(list, { separately: true })).toEqual(vectors);
+        expect(vectorsOf(list, { coded: true })).toEqual(vectors);
+        expect(vectorsOf(list, { coded: true, separately: true })).toEqual(vectors);
+      }),
+      { numRuns: 50 },
     );
   });
 
   it("goes on from a snapshot as if nothing had happened (F2)", () => {
     fc.assert(
-      fc.property(fc.array(event, { minLength: 2, maxLength: 60 }), fc.nat(), (events, cut) => {
-        const run = (restart: boolean): unknown[] => {
-          let engine = new FeatureEngine(line, null);
-          return events.map((one, i) => {
-            if (restart && i === cut % events.length)
-              engine = new FeatureEngine(line, structuredClone(engine.snapshot()));
-            engine.observe(told(one));
-            return engine.vector(asked(one.time, one.a, one.b));
-          });
-        };
-        expect(run(true)).toEqual(run(false));
+      fc.property(events, fc.nat(), (list, cut) => {
+        expect(vectorsOf(list, { restartAt: cut % list.length })).toEqual(vectorsOf(list));
       }),
+      { numRuns: 100 },
     );
   });
 
-  it("forgets what no window reaches, so that memory is bounded by the keys alive", () => {
-    const engine = new FeatureEngine(line, null);
-    for (let hour = 0; hour < 1_000; hour++) {
-      engine.observe(told({ time: hour * HOUR, a: `key-${hour}`, b: "r", value: 1 }));
-      engine.vector(asked(hour * HOUR, "p", "r"));
+  it("changes nothing when it is asked (F2)", () => {
+    fc.assert(
+      fc.property(events, fc.integer({ min: -100_000, max: 100_000 }), (list, shift) => {
+        const out = new Float64Array(plan.names.length);
+        const times = new Float64Array(plan.tables.length);
+        const before = (engine: FeatureEngine, row: EventRow): void => {
+          if (row.stream !== "asked") return;
+          const { time } = row;
+          row.time += shift;
+          engine.read(row, out);
+          engine.readByKey(row, out);
+          engine.newestTimes(row, times);
+          row.time = time;
+        };
+        expect(vectorsOf(list, { before })).toEqual(vectorsOf(list));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it("looks neither into later panes nor at what is accepted later (F1)", () => {
+    fc.assert(
+      fc.property(events, fc.nat(), (list, cut) => {
+        const i = cut % list.length;
+        const event = list[i] as NaiveEvent;
+        if (event.stream !== "asked" || !isWithinReach(list, i)) return;
+        // Panes of 5 s are the longest: what lies in a later one cannot matter.
+        const paneEnd = (Math.floor(event.time / 5_000) + 1) * 5_000;
+        const past = list.slice(0, i).filter(({ time }) => time < paneEnd);
+        const without = vectorsOf([...past, event]).at(-1) as readonly number[];
+        const vector = vectorsOf(list)[i] as readonly number[];
+        plan.names.forEach((name, j) => {
+          if (INEXACT.has(name)) expectNear(vector[j] as number, without[j] as number, 1e-9, name);
+          else expect([name, vector[j]]).toEqual([name, without[j]]);
+        });
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it("counts late events as if they had come in time: order changes no exact value (F3)", () => {
+    fc.assert(
+      fc.property(events, (list) => {
+        const last: NaiveEvent = {
+          stream: "asked",
+          time: Math.max(...list.map(({ time }) => time)),
+          data: { id: "z", at: 0, a: "x", b: 1, amount: 1, size: 1, flag: true, shop: "s1", colour: "red" },
+        };
+        const sorted = [...list].sort((a, b) => a.time - b.time);
+        const found = vectorsOf([...list, last]).at(-1) as readonly number[];
+        const inOrder = vectorsOf([...sorted, last]).at(-1) as readonly number[];
+        plan.names.forEach((name, j) => {
+          // Of equal times the one that was accepted last, or first, is the last, or first.
+          if (INEXACT.has(name) || name.startsWith("last") || name.startsWith("first")) return;
+          expect([name, found[j]]).toEqual([name, inOrder[j]]);
+        });
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("answers by key alone, without counting the question, and knows how fresh that is", () => {
+    const rowOf = rowsOf(everything);
+    const engine = new FeatureEngine(plan, null);
+    const at = Date.UTC(2026, 0, 1);
+    const data = { id: "1", at, a: "x", b: 1, amount: 5, size: null, flag: null, shop: null, colour: "red" };
+    engine.update(rowOf({ stream: "asked", time: at, data }));
+    engine.update(rowOf({ stream: "asked", time: at + 500, data }));
+    const out = new Float64Array(plan.names.length);
+    engine.readByKey(rowOf({ stream: "asked", time: at + 2_000, data: { a: "x" } }), out);
+    const value = (name: string): number | undefined => out[plan.names.indexOf(name)];
+    expect(value("count_5s")).toBe(2);
+    expect(value("sum_20s")).toBe(10);
+    expect(value("amount")).toBeNaN();
+    // The shop is not known, so what is by shop is not either.
+    expect(value("last_colour")).toBeNaN();
+    expect(value("told_sum")).toBeNaN();
+    expect(value("share_20s")).toBeNaN();
+    const times = new Float64Array(plan.tables.length);
+    engine.newestTimes(rowOf({ stream: "asked", time: at, data: { a: "x" } }), times);
+    expect(times).toContain(at + 500);
+    engine.readByKey(rowOf({ stream: "asked", time: at, data: { a: "nobody" } }), out);
+    expect(value("count_5s")).toBe(0);
+    expect(value("mean_60s")).toBeNaN();
+  });
+
+  it("counts events that come too late to count, and forgets what no window reaches (F4)", () => {
+    const rowOf = rowsOf(everything);
+    const engine = new FeatureEngine(plan, null);
+    const data = { id: "1", at: 0, b: 1, amount: 5, size: 2, flag: true, colour: "red" };
+    const start = Date.UTC(2026, 0, 1);
+    let [bytes, keys] = [0, 0];
+    for (let i = 0; i < 40_000; i++) {
+      const row = rowOf({
+        stream: "asked",
+        time: start + i * 1_000,
+        data: { ...data, a: `key-${i}`, shop: `shop-${i}` },
+      });
+      engine.update(row);
+      if (i === 4_000) ({ bytes, keys } = engine.sizes);
     }
-    expect(engine.snapshot().tables[0]?.keys.length).toBeLessThan(20);
+    // Rates reach back 64 half-lives, 16 minutes; all else some 100 s.
+    expect(keys).toBeLessThan(3_000);
+    expect(engine.sizes.keys).toBeLessThan(keys * 1.2);
+    expect(engine.sizes.pairs).toBeLessThan(2_000);
+    expect(engine.sizes.texts).toBeLessThan(4_000);
+    expect(engine.sizes.bytes).toBeLessThan(bytes * 1.2);
+    expect(engine.forgotten).toBe(0);
+    engine.update(rowOf({ stream: "asked", time: start, data: { ...data, a: "late", shop: "late" } }));
+    expect(engine.forgotten).toBe(1);
+    expect(engine.events).toBe(40_001);
+    expect(engine.streamTimeMs("asked")).toBe(start + 39_992_000);
+  });
+
+  it("refuses a snapshot of other features, and rows of unknown streams", () => {
+    const snapshot: FeatureSnapshot = new FeatureEngine(plan, null).snapshot();
+    const other: LineDefinition = defineLine({
+      name: "other",
+      title: "Other",
+      streams: {
+        s: {
+          topic: "s",
+          id: "id",
+          time: "at",
+          key: ["id"],
+          fields: { id: { type: "text" }, at: { type: "time" } },
+        },
+      },
+      predict: { on: "s" },
+      features: { n: { kind: "window", aggregate: "count", from: "s", by: ["id"], window: "1h" } },
+    });
+    expect(() => new FeatureEngine(compileFeatures(other), snapshot)).toThrow(/begin without it/);
+    const row = rowsOf(other)({ stream: "s", time: 0, data: { id: "1", at: 0 } });
+    expect(() => new FeatureEngine(plan, null).update(row)).toThrow('no stream "s"');
   });
 });

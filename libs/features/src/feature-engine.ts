@@ -1,223 +1,245 @@
-import type { AcceptedEvent, FieldValue } from "@millrace/contracts";
-import { checkedDurationMs, type FeatureDefinition, type LineDefinition } from "@millrace/lines";
-import type { WindowTotals } from "./pane-series.ts";
-import { PANES_PER_SHORTEST_WINDOW, WindowTable, type WindowTableSnapshot } from "./window-table.ts";
+import { type EventRow, Watermark, type WatermarkSnapshot } from "@millrace/events";
+import { type CodedRow, EventInputs } from "./event-inputs.ts";
+import { TIME } from "./event-values.ts";
+import type { FeaturePlan } from "./feature-plan.ts";
+import { TextTable, type TextTableSnapshot } from "./memory/text-table.ts";
+import { readValues } from "./read-values.ts";
+import { NO_KEY, TOO_LATE, WindowTable, type WindowTableSnapshot } from "./window-table.ts";
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 86_400_000;
-/** Events waiting for an event to be predicted on. Beyond it the oldest are taken in at once (F1 still holds). */
-const WAITING_MAX = 100_000;
-/** Values are kept to so many decimal places, so that their text is short and what is served is what is stored. */
-const DECIMALS = 1e6;
-
-type Data = Readonly<Record<string, FieldValue>>;
-type WindowFeature = Extract<FeatureDefinition, { kind: "window" }>;
-
-interface Waiting {
-  readonly stream: string;
-  readonly time: number;
-  readonly data: Data;
-  readonly positive: boolean;
-}
-
+/** State as plain data: live arrays, to be copied or written before the engine is used again. */
 export interface FeatureSnapshot {
+  readonly layout: string;
+  readonly texts: TextTableSnapshot;
   readonly tables: readonly WindowTableSnapshot[];
-  readonly waiting: readonly Waiting[];
-  readonly newestTime: number;
+  /** By stream. */
+  readonly newestTimes: readonly WatermarkSnapshot[];
+  readonly events: number;
+  readonly forgotten: number;
 }
 
-interface Table {
-  readonly stream: string;
-  readonly windows: WindowTable;
+/** What an engine holds, for the status. */
+export interface FeatureSizes {
+  readonly keys: number;
+  readonly pairs: number;
+  readonly texts: number;
+  readonly bytes: number;
 }
 
-/** How to read one feature: straight from the event, or from window `window` of table `table`. */
-type Reader =
-  | { readonly kind: "event"; readonly read: (data: Data) => number | null }
-  | {
-      readonly kind: "window";
-      readonly table: number;
-      readonly window: number;
-      readonly read: (totals: WindowTotals) => number | null;
-    };
-
-/** A line's features over the accepted events of one partition. */
+/** A line's features over the accepted events of one partition, in the order of its log. Makes no objects. */
 export class FeatureEngine {
-  readonly #line: LineDefinition;
-  readonly #tables: readonly Table[];
-  readonly #readers: readonly Reader[];
-  /** Events of window streams later than the newest event predicted on, in event-time order. */
-  #waiting: Waiting[];
-  #newestTime: number;
+  readonly plan: FeaturePlan;
+  readonly #texts: TextTable;
+  readonly #tables: readonly WindowTable[];
+  readonly #inputs: readonly EventInputs[];
+  /** By stream: how far it has come, less its `lateMax`. */
+  readonly #watermarks: readonly Watermark[];
+  /** By table: the record that the event looked at belongs to. */
+  readonly #records: Int32Array;
+  /** By table: 1 where the event is current (see `WindowTable.isCurrent`). */
+  readonly #isCurrent: Uint8Array;
+  #events: number;
+  #forgotten: number;
 
-  constructor(line: LineDefinition, snapshot: FeatureSnapshot | null) {
-    this.#line = line;
-    const plans = planTables(line);
-    const paneMs = shortestWindowMs(line) / PANES_PER_SHORTEST_WINDOW;
-    this.#tables = plans.map((plan, i) => ({
-      stream: plan.stream,
-      windows: new WindowTable(plan.by, plan.sums, plan.windowsMs, paneMs, snapshot?.tables[i] ?? null),
-    }));
-    this.#readers = line.features.map((feature) => readerOf(feature, plans));
-    this.#waiting = [...(snapshot?.waiting ?? [])];
-    this.#newestTime = snapshot?.newestTime ?? 0;
+  /**
+   * The engine takes the snapshot's arrays over. Throws a RangeError when the snapshot is of a plan that is laid out
+   * differently: begin without it, and take the events in again.
+   */
+  constructor(plan: FeaturePlan, snapshot: FeatureSnapshot | null) {
+    if (snapshot !== null && snapshot.layout !== plan.layout) {
+      throw new RangeError(
+        "the snapshot is of other features: begin without it and take the events in again",
+      );
+    }
+    this.plan = plan;
+    this.#texts = new TextTable(snapshot?.texts ?? null);
+    const late = plan.streams[plan.predict]?.lateMaxMs ?? 0;
+    this.#tables = plan.tables.map(
+      (table, i) => new WindowTable(table, this.#texts, late, snapshot?.tables[i] ?? null),
+    );
+    const hasExpressions = plan.readers.some(({ kind }) => kind === "expression");
+    this.#inputs = plan.streams.map(
+      (stream, i) => new EventInputs(stream, this.#texts, i === plan.predict && hasExpressions),
+    );
+    this.#watermarks = plan.streams.map(
+      ({ lateMaxMs }, i) => new Watermark(lateMaxMs, snapshot?.newestTimes[i] ?? []),
+    );
+    this.#records = new Int32Array(plan.tables.length);
+    this.#isCurrent = new Uint8Array(plan.tables.length);
+    this.#events = snapshot?.events ?? 0;
+    this.#forgotten = snapshot?.forgotten ?? 0;
+    for (const table of this.#tables) this.#advance(table);
   }
 
-  /** Newest event time taken in, ms. */
-  get newestTime(): number {
-    return this.#newestTime;
+  /** Events taken in. */
+  get events(): number {
+    return this.#events;
   }
 
-  /** Takes in an event that windows aggregate over. It counts for vectors at its event time and later. */
-  observe(event: AcceptedEvent): void {
-    if (!this.#tables.some((table) => table.stream === event.stream)) return;
-    const { stream, time, data } = event;
-    const waiting = this.#waiting;
-    let at = waiting.length;
-    while (at > 0 && (waiting[at - 1] as Waiting).time > time) at--;
-    waiting.splice(at, 0, { stream, time, data, positive: isPositive(this.#line, event) });
-    if (waiting.length > WAITING_MAX) this.#takeIn(waiting.splice(0, waiting.length - WAITING_MAX));
+  /** Events that came too late to count in any window that could still be asked for. */
+  get forgotten(): number {
+    return this.#forgotten;
   }
 
-  /** The vector of an event of the stream predicted on, in model order; null where a value is not known. */
-  vector(event: AcceptedEvent): (number | null)[] {
-    const { time } = event;
-    const waiting = this.#waiting;
-    let ripe = 0;
-    while (ripe < waiting.length && (waiting[ripe] as Waiting).time <= time) ripe++;
-    if (ripe > 0) this.#takeIn(waiting.splice(0, ripe));
-    this.#newestTime = Math.max(this.#newestTime, time);
-    for (const { windows } of this.#tables) windows.expire(this.#newestTime);
-    return this.#read(event.data, time, []);
+  get sizes(): FeatureSizes {
+    const sum = (of: (table: WindowTable) => number): number =>
+      this.#tables.reduce((all, one) => all + of(one), 0);
+    return {
+      keys: sum(({ keys }) => keys),
+      pairs: sum(({ pairs }) => pairs),
+      texts: this.#texts.size,
+      bytes: this.#texts.byteLength + sum(({ byteLength }) => byteLength),
+    };
   }
 
-  /** The same vector for an online request: nothing is taken in, so that requests leave no trace in the stream. */
-  peek(data: Data, time: number): (number | null)[] {
-    return this.#read(data, time, this.#waiting);
+  /**
+   * How far a stream has come: its 8th newest event time, ms; -Infinity before the eighth event. What lies further
+   * back than a window and `lateMax` is forgotten by it.
+   */
+  streamTimeMs(stream: string): number {
+    const index = this.#streamIndex(stream);
+    return (this.#watermarks[index] as Watermark).ms + (this.plan.streams[index]?.lateMaxMs ?? 0);
+  }
+
+  /**
+   * Writes the vector of an event of the stream predicted on to `out` [values of the plan], NaN where a value is not
+   * known: of the state before it, the event itself counting where it is of a window's stream. Changes nothing, so
+   * that a request that is answered leaves no trace.
+   */
+  read(row: EventRow | CodedRow, out: Float64Array): void {
+    this.#lookAt(row);
+    this.#read(true, out);
+  }
+
+  /**
+   * The vector of a key as of `row.time`: like `read`, but the row is no event and does not count. It may have its
+   * key fields alone; what is read from other fields is then not known.
+   */
+  readByKey(row: EventRow | CodedRow, out: Float64Array): void {
+    this.#lookAt(row);
+    this.#read(false, out);
+  }
+
+  /** Takes an event of any stream in. */
+  update(row: EventRow | CodedRow): void {
+    const stream = this.#streamIndex(row.stream);
+    const event = this.#inputs[stream] as EventInputs;
+    event.take(row);
+    for (let i = 0; i < this.#tables.length; i++) {
+      const table = this.#tables[i] as WindowTable;
+      if (table.plan.stream === stream) this.#records[i] = table.find(event, table.plan.by);
+    }
+    this.#takeIn(stream, event);
+    this.#moveOn(stream, event);
+  }
+
+  /** `read`, then `update`, of an event of the stream predicted on; the same, but faster. */
+  readAndUpdate(row: EventRow | CodedRow, out: Float64Array): void {
+    const { predict } = this.plan;
+    const event = this.#inputs[predict] as EventInputs;
+    this.#lookAt(row);
+    for (let i = 0; i < this.#tables.length; i++) {
+      const table = this.#tables[i] as WindowTable;
+      const record = this.#records[i] as number;
+      const isOwn = table.plan.stream === predict;
+      this.#isCurrent[i] = isOwn && table.isCurrent(record, event) ? 1 : 0;
+      if (this.#isCurrent[i] === 1) table.readBefore(record, event);
+      else if (record !== NO_KEY) table.read(record, event, isOwn);
+    }
+    this.#takeIn(predict, event);
+    for (let i = 0; i < this.#tables.length; i++) {
+      if (this.#isCurrent[i] === 1) (this.#tables[i] as WindowTable).readAfter(this.#records[i] as number);
+    }
+    readValues(this.plan.readers, this.#tables, this.#records, event, out);
+    this.#moveOn(predict, event);
+  }
+
+  /**
+   * How fresh a key's values are: writes the newest event time known of it to `out` [tables of the plan], ms; NaN
+   * where there is none.
+   */
+  newestTimes(row: EventRow | CodedRow, out: Float64Array): void {
+    this.#lookAt(row);
+    for (let i = 0; i < this.#tables.length; i++) {
+      out[i] = (this.#tables[i] as WindowTable).newestTimeMs(this.#records[i] as number);
+    }
+  }
+
+  /**
+   * The code of a text, for rows whose texts are given as codes. It stays valid until it has been given back with
+   * `release` as often as it was asked for.
+   */
+  intern(bytes: Uint8Array, start: number, end: number): number {
+    return this.#texts.intern(bytes, start, end);
+  }
+
+  release(code: number): void {
+    this.#texts.release(code);
   }
 
   snapshot(): FeatureSnapshot {
     return {
-      tables: this.#tables.map((table) => table.windows.snapshot()),
-      waiting: this.#waiting,
-      newestTime: this.#newestTime,
+      layout: this.plan.layout,
+      texts: this.#texts.snapshot(),
+      tables: this.#tables.map((table) => table.snapshot()),
+      newestTimes: this.#watermarks.map((watermark) => watermark.snapshot()),
+      events: this.#events,
+      forgotten: this.#forgotten,
     };
   }
 
-  #takeIn(events: readonly Waiting[]): void {
-    for (const { stream, time, data, positive } of events) {
-      for (const table of this.#tables) {
-        if (table.stream === stream) table.windows.add(data, time, positive);
-      }
+  /** Finds what the features need of a row of the stream predicted on, and the records that it belongs to. */
+  #lookAt(row: EventRow | CodedRow): void {
+    const event = this.#inputs[this.plan.predict] as EventInputs;
+    event.take(row);
+    for (let i = 0; i < this.#tables.length; i++) {
+      const table = this.#tables[i] as WindowTable;
+      this.#records[i] = table.find(event, table.plan.askedBy);
     }
   }
 
-  #read(data: Data, time: number, later: readonly Waiting[]): (number | null)[] {
-    const totals = this.#tables.map((table) =>
-      // Totals are valid until the table's next call, and each table is asked once.
-      table.windows.totals(
-        data,
-        time,
-        later.length === 0 ? later : later.filter((one) => one.stream === table.stream),
-      ),
-    );
-    return this.#readers.map((reader) => {
-      const value =
-        reader.kind === "event"
-          ? reader.read(data)
-          : reader.read((totals[reader.table] as readonly WindowTotals[])[reader.window] as WindowTotals);
-      return value === null ? null : Math.round(value * DECIMALS) / DECIMALS;
-    });
+  #read(counts: boolean, out: Float64Array): void {
+    const { predict, readers } = this.plan;
+    const event = this.#inputs[predict] as EventInputs;
+    for (let i = 0; i < this.#tables.length; i++) {
+      const table = this.#tables[i] as WindowTable;
+      const record = this.#records[i] as number;
+      if (record !== NO_KEY) table.read(record, event, counts && table.plan.stream === predict);
+    }
+    readValues(readers, this.#tables, this.#records, event, out);
   }
-}
 
-/** Whether an event of the label's stream says "yes". False for events of other streams. */
-export function isPositive(line: LineDefinition, event: Pick<AcceptedEvent, "stream" | "data">): boolean {
-  const { from, positive } = line.label;
-  return event.stream === from && Number(event.data[positive.field]) > positive.above;
-}
+  /** Takes the event in wherever its stream is counted. */
+  #takeIn(stream: number, event: EventInputs): void {
+    let isTooLate = false;
+    for (let i = 0; i < this.#tables.length; i++) {
+      const table = this.#tables[i] as WindowTable;
+      if (table.plan.stream !== stream) continue;
+      const record = table.update(event, this.#records[i] as number);
+      if (record === TOO_LATE) isTooLate = true;
+      else this.#records[i] = record;
+    }
+    this.#events++;
+    if (isTooLate) this.#forgotten++;
+  }
 
-interface TablePlan {
-  readonly stream: string;
-  readonly by: readonly string[];
-  readonly sums: readonly string[];
-  readonly windowsMs: readonly number[];
-}
-
-/** One table per stream and grouping, with all windows and sums that its features need. */
-function planTables(line: LineDefinition): TablePlan[] {
-  const groups = Map.groupBy(
-    line.features.filter((feature) => feature.kind === "window"),
-    (feature) => tableName(feature),
-  );
-  return [...groups.values()].map((features) => ({
-    stream: (features[0] as WindowFeature).from,
-    by: (features[0] as WindowFeature).by,
-    sums: [...new Set(features.flatMap((feature) => feature.of ?? []))],
-    windowsMs: [...new Set(features.map((feature) => checkedDurationMs(feature.window)))].sort(
-      (a, b) => a - b,
-    ),
-  }));
-}
-
-function tableName(feature: WindowFeature): string {
-  return JSON.stringify([feature.from, feature.by]);
-}
-
-function shortestWindowMs(line: LineDefinition): number {
-  const windows = line.features.flatMap((feature) =>
-    feature.kind === "window" ? checkedDurationMs(feature.window) : [],
-  );
-  return windows.length === 0 ? HOUR_MS : Math.min(...windows);
-}
-
-function readerOf(feature: FeatureDefinition, plans: readonly TablePlan[]): Reader {
-  switch (feature.kind) {
-    case "field":
-      return { kind: "event", read: (data) => toNumber(data[feature.field]) };
-    case "hour":
-      return {
-        kind: "event",
-        read: (data) => withTime(data[feature.of], (ms) => Math.floor(ms / HOUR_MS) % 24),
-      };
-    case "weekday":
-      // 1 January 1970 was a Thursday (4).
-      return {
-        kind: "event",
-        read: (data) => withTime(data[feature.of], (ms) => (Math.floor(ms / DAY_MS) + 4) % 7),
-      };
-    case "window": {
-      const table = plans.findIndex(
-        (plan) => tableName({ ...feature, from: plan.stream, by: plan.by }) === tableName(feature),
-      );
-      const plan = plans[table] as TablePlan;
-      const window = plan.windowsMs.indexOf(checkedDurationMs(feature.window));
-      const sum = feature.of === undefined ? -1 : plan.sums.indexOf(feature.of);
-      return { kind: "window", table, window, read: aggregateOf(feature.aggregate, sum) };
+  /** The event's stream has come further; forgets what is out of reach. */
+  #moveOn(stream: number, event: EventInputs): void {
+    (this.#watermarks[stream] as Watermark).observe(event.values[TIME] as number);
+    for (let i = 0; i < this.#tables.length; i++) {
+      const table = this.#tables[i] as WindowTable;
+      if (table.plan.stream === stream || stream === this.plan.predict) this.#advance(table);
+      table.step();
     }
   }
-}
 
-function aggregateOf(
-  aggregate: WindowFeature["aggregate"],
-  sum: number,
-): (totals: WindowTotals) => number | null {
-  switch (aggregate) {
-    case "count":
-      return (totals) => totals.count;
-    case "share":
-      return (totals) => (totals.count === 0 ? null : totals.positives / totals.count);
-    case "sum":
-      return (totals) => totals.sums[sum] as number;
-    case "mean":
-      return (totals) => (totals.count === 0 ? null : (totals.sums[sum] as number) / totals.count);
+  #advance(table: WindowTable): void {
+    const asked = this.#watermarks[this.plan.predict] as Watermark;
+    table.advance(asked, this.#watermarks[table.plan.stream] as Watermark);
   }
-}
 
-function toNumber(value: FieldValue | undefined): number | null {
-  return value === null || value === undefined ? null : Number(value);
-}
-
-function withTime(value: FieldValue | undefined, of: (ms: number) => number): number | null {
-  return typeof value === "number" ? of(value) : null;
+  #streamIndex(name: string): number {
+    const { streams } = this.plan;
+    for (let i = 0; i < streams.length; i++) if (streams[i]?.name === name) return i;
+    throw new RangeError(`the line has no stream "${name}"`);
+  }
 }

@@ -1,12 +1,16 @@
 import type {
   DriftPolicy,
+  Expression,
   FieldDefinition,
   Gates,
+  LabelDefinition,
   Limits,
   LineDefinition,
   RecipeChoice,
   RetrainPolicy,
   StreamDefinition,
+  StreamFormat,
+  VectorFormat,
 } from "./definition.ts";
 import type { Duration } from "./duration.ts";
 
@@ -17,57 +21,106 @@ type NameOf<F extends Fields, T extends FieldDefinition["type"]> = {
   [K in Name<F>]: F[K]["type"] extends T ? K : never;
 }[Name<F>];
 
-type StreamInput<F extends Fields> = Omit<StreamDefinition, "id" | "time" | "key"> & {
-  readonly id: Name<F>;
+type Numeric = "number" | "integer" | "decimal";
+/** Everything that is in the event itself. */
+type Comparable = Exclude<FieldDefinition["type"], "blob">;
+
+type StreamInput<F extends Fields> = Omit<StreamDefinition, "id" | "time" | "key" | "format" | "lateMax"> & {
+  readonly id: NameOf<F, "text" | "category" | "integer">;
   readonly time: NameOf<F, "time">;
-  readonly key: readonly Name<F>[];
+  readonly key: readonly NameOf<F, Comparable>[];
+  /** Default: json. */
+  readonly format?: StreamFormat;
+  /** Default: 1d. */
+  readonly lateMax?: Duration;
 };
 
-type WindowInput<S extends Streams, K extends Name<S>> = {
-  readonly kind: "window";
+type Grouped<F extends Fields, K extends string> = {
   readonly from: K;
-  readonly by: readonly Name<S[K]["fields"]>[];
+  readonly by: readonly NameOf<F, Comparable>[];
+  readonly where?: Expression;
+};
+
+type WindowInput<F extends Fields, K extends string> = Grouped<F, K> & {
+  readonly kind: "window";
   readonly window: Duration;
+  readonly pane?: Duration;
 } & (
-  | { readonly aggregate: "count" | "share" }
-  | { readonly aggregate: "mean" | "sum"; readonly of: NameOf<S[K]["fields"], "number" | "integer"> }
+    | { readonly aggregate: "count" | "share" | "since" }
+    | { readonly aggregate: "sum" | "mean" | "min" | "max" | "stddev"; readonly of: NameOf<F, Numeric> }
+    | { readonly aggregate: "last" | "first"; readonly of: NameOf<F, Numeric | "boolean" | "category"> }
+    | { readonly aggregate: "distinct" | "distinct-approx"; readonly of: NameOf<F, Comparable> }
+    | { readonly aggregate: "top"; readonly of: NameOf<F, "category" | "text">; readonly k: number }
+    | { readonly aggregate: "quantile"; readonly of: NameOf<F, Numeric>; readonly q: number }
+  );
+
+type RateInput<F extends Fields, K extends string> = Grouped<F, K> & {
+  readonly kind: "rate";
+  readonly of?: NameOf<F, Numeric>;
+  readonly halfLife: Duration;
+};
+
+type FeatureInput<S extends Streams, P extends Name<S>> = { readonly decimals?: number | "full" } & (
+  | {
+      readonly kind: "field";
+      readonly field: NameOf<S[P]["fields"], Numeric | "boolean" | "category">;
+    }
+  | { readonly kind: "hour" | "weekday"; readonly of: NameOf<S[P]["fields"], "time"> }
+  | { [K in Name<S>]: WindowInput<S[K]["fields"], K> | RateInput<S[K]["fields"], K> }[Name<S>]
+  | { readonly kind: "expression"; readonly value: Expression }
 );
 
-type FeatureInput<S extends Streams, P extends Name<S>> =
-  | { readonly kind: "field"; readonly field: NameOf<S[P]["fields"], "number" | "integer" | "boolean"> }
-  | { readonly kind: "hour" | "weekday"; readonly of: NameOf<S[P]["fields"], "time"> }
-  | { [K in Name<S>]: WindowInput<S, K> }[Name<S>];
-
 type LabelInput<S extends Streams> = {
-  [K in Name<S>]: {
-    readonly name: string;
-    readonly from: K;
-    readonly match: Name<S[K]["fields"]>;
-    readonly positive: {
-      readonly field: NameOf<S[K]["fields"], "number" | "integer">;
-      readonly above: number;
+  [K in Name<S>]: Omit<
+    LabelDefinition,
+    "from" | "match" | "positive" | "silence" | "conflict" | "waitingMax"
+  > &
+    Partial<Pick<LabelDefinition, "silence" | "conflict" | "waitingMax">> & {
+      readonly from: K;
+      readonly match: NameOf<S[K]["fields"], "text" | "category" | "integer">;
+      readonly positive: { readonly field: NameOf<S[K]["fields"], Numeric>; readonly above: number };
     };
-    readonly waitFor: Duration;
-  };
 }[Name<S>];
 
 /** What an author writes: field and stream names are checked by the compiler, the rest by `checkLine`. */
-export interface LineInput<S extends Streams, P extends Name<S>> {
+export type LineInput<S extends Streams, P extends Name<S>> = {
   readonly name: string;
   readonly title: string;
   readonly partitions?: number;
   readonly streams: S & { readonly [K in keyof S]: StreamInput<S[K]["fields"]> };
   readonly predict: { readonly on: P };
-  readonly label: LabelInput<NoInfer<S>>;
   /** By name, in model order. */
   readonly features: Readonly<Record<string, FeatureInput<NoInfer<S>, NoInfer<P>>>>;
-  readonly recipes: readonly RecipeChoice[];
-  readonly retrain: RetrainPolicy;
+  readonly vectors?: Partial<VectorFormat>;
   readonly drift?: Partial<DriftPolicy>;
   readonly gates?: Partial<Gates>;
   readonly limits?: Partial<Limits>;
-}
+} & (
+  | {
+      readonly label: LabelInput<NoInfer<S>>;
+      readonly recipes: readonly RecipeChoice[];
+      readonly retrain: RetrainPolicy;
+    }
+  /** A line of features only: nothing is predicted or learnt. */
+  | { readonly label?: null; readonly recipes?: readonly []; readonly retrain?: RetrainPolicy }
+);
 
+const STREAM: Pick<StreamDefinition, "format" | "lateMax"> = { format: "json", lateMax: "1d" };
+const LABEL: Pick<LabelDefinition, "silence" | "conflict" | "waitingMax"> = {
+  silence: "unknown",
+  conflict: "first",
+  waitingMax: 1_000_000,
+};
+const VECTORS: VectorFormat = { format: "json", decimals: 6 };
+/** Of a line of features only, where nothing is trained. */
+const RETRAIN: RetrainPolicy = {
+  firstAfter: 100,
+  minChange: 100,
+  cooldown: "1d",
+  staleAfter: "365d",
+  maxRunsPerDay: 0,
+  learnFrom: "365d",
+};
 const DRIFT: DriftPolicy = { falseAlarmEvery: 1_000_000, tolerance: 0.05 };
 const GATES: Gates = { heldOut: 0.25, minGain: 0.001, parity: 1e-4 };
 const LIMITS: Limits = { eventBytesMax: 1_000_000, aheadMax: "1h" };
@@ -79,7 +132,14 @@ export function defineLine<const S extends Streams, const P extends Name<S>>(
   return {
     ...input,
     partitions: input.partitions ?? 1,
+    streams: Object.fromEntries(
+      Object.entries(input.streams).map(([name, stream]) => [name, { ...STREAM, ...stream }]),
+    ),
+    label: input.label == null ? null : { ...LABEL, ...input.label },
     features: Object.entries(input.features).map(([name, feature]) => ({ name, ...feature })),
+    vectors: { ...VECTORS, ...input.vectors },
+    recipes: input.recipes ?? [],
+    retrain: input.retrain ?? RETRAIN,
     drift: { ...DRIFT, ...input.drift },
     gates: { ...GATES, ...input.gates },
     limits: { ...LIMITS, ...input.limits },
