@@ -2,7 +2,16 @@ import { defineLine, type LineDefinition } from "@millrace/lines";
 import { CloudEvent, Kafka } from "cloudevents";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createEventReader, type IncomingRecord, REASONS, type ReasonCode } from "./index.ts";
+import {
+  createDecodedReader,
+  createEventReader,
+  ExactDecimal,
+  type IncomingRecord,
+  REASONS,
+  type ReasonCode,
+  rejection,
+  withClaims,
+} from "./index.ts";
 
 const line: LineDefinition = defineLine({
   name: "orders",
@@ -10,6 +19,8 @@ const line: LineDefinition = defineLine({
   streams: {
     placed: {
       topic: "orders.placed",
+      format: "json",
+      lateMax: "1d",
       id: "order",
       time: "at",
       key: ["shop"],
@@ -23,10 +34,15 @@ const line: LineDefinition = defineLine({
         gift: { type: "boolean", optional: true },
         sentAt: { type: "time", optional: true },
         constructor: { type: "text", optional: true },
+        total: { type: "decimal", scale: 2, min: -100, optional: true },
+        receipt: { type: "text", claimAbove: 100, optional: true },
+        label_photo: { type: "blob", mediaType: "image/png", bytesMax: 100, optional: true },
       },
     },
     returned: {
       topic: "orders.returned",
+      format: "json",
+      lateMax: "1d",
       id: "number",
       time: "at",
       key: ["shop"],
@@ -101,8 +117,12 @@ describe("an accepted event", () => {
           gift: null,
           sentAt: NOW_MS,
           constructor: null,
+          total: null,
+          receipt: null,
+          label_photo: null,
         },
       },
+      deposits: [],
     });
   });
 
@@ -112,6 +132,42 @@ describe("an accepted event", () => {
       "returned",
     )(record({ number: 12, at: 0, shop: "rome", items: 1 }));
     expect(outcome).toMatchObject({ kind: "accepted", event: { id: "12", stream: "returned", time: 0 } });
+  });
+
+  it.each([0, 12.34, 0.1, 1e-2, -19.99, 22517998136852.47, 1e11])("has the exact decimal %d", (total) => {
+    expect(read(record({ ...good, total }))).toMatchObject({ event: { data: { total } } });
+  });
+
+  it("has one zero", () => {
+    const outcome = read(record(JSON.stringify({ ...good, total: 9, price: 9 }).replaceAll(":9", ":-0.0")));
+    expect(outcome).toMatchObject({ event: { data: { total: 0, price: 0 } } });
+  });
+
+  it("leaves bytes and long texts to the object store, and takes a claim of what is there", () => {
+    const receipt = "é".repeat(51);
+    const outcome = read(record({ ...good, receipt, label_photo: "AAEC/w==" }));
+    if (outcome.kind !== "accepted") throw new Error(outcome.detail);
+    expect(outcome.event.data).toMatchObject({ receipt: null, label_photo: null });
+    expect(outcome.deposits).toEqual([
+      { kind: "bytes", field: "receipt", bytes: encode(receipt), mediaType: "text/plain; charset=utf-8" },
+      { kind: "bytes", field: "label_photo", bytes: bytes(0, 1, 2, 255), mediaType: "image/png" },
+    ]);
+    const claims = ["1", "2"].map((digit) => ({
+      sha256: digit.repeat(64),
+      bytes: 4,
+      mediaType: "image/png",
+    }));
+    expect(withClaims(outcome, claims).data).toEqual({
+      ...outcome.event.data,
+      receipt: claims[0],
+      label_photo: claims[1],
+    });
+
+    const claim = { sha256: "0a".repeat(32), bytes: 100, mediaType: "image/png" };
+    expect(read(record({ ...good, receipt: "é".repeat(50), label_photo: claim }))).toMatchObject({
+      event: { data: { receipt: "é".repeat(50), label_photo: claim } },
+      deposits: [{ kind: "claim", field: "label_photo", claim }],
+    });
   });
 
   it("is not disturbed by keys that JavaScript knows", () => {
@@ -175,6 +231,37 @@ describe("a CloudEvent", () => {
     const { data: _, ...envelope } = structured;
     const encoded = { ...envelope, data_base64: btoa(JSON.stringify(good)) };
     expect(read(record(encoded, structuredType)).kind).toBe("accepted");
+  });
+
+  it("may have a blob as its data, and its other fields as extension attributes", () => {
+    const png = bytes(0x89, 0x50, 0x4e, 0x47);
+    const headers = {
+      ...binary,
+      ce_time: good.at,
+      ce_shop: "rome",
+      ce_items: "2",
+      ce_gift: "true",
+      ce_sentat: good.at,
+      ce_labelphoto: "not this",
+      "content-type": "Image/PNG; q=1",
+    };
+    const outcome = read(record(png, headers));
+    expect(outcome).toMatchObject({
+      event: {
+        id: "ce-1",
+        time: NOW_MS,
+        data: { shop: "rome", items: 2, gift: true, sentAt: NOW_MS, label_photo: null },
+      },
+      deposits: [{ kind: "bytes", field: "label_photo", bytes: png, mediaType: "image/png" }],
+    });
+    expect(read(record(png, { ...headers, ce_items: "0x2" }))).toMatchObject({ reason: "wrong-type" });
+    expect(read(record(png, { ...headers, ce_gift: "yes" }))).toMatchObject({ reason: "wrong-type" });
+    expect(read(record(png, { "content-type": "image/png" }))).toMatchObject({
+      reason: "unsupported-content-type",
+    });
+    expect(read(record(png, { ...headers, "content-type": "image/gif" }))).toMatchObject({
+      reason: "unsupported-content-type",
+    });
   });
 
   it("lends id and time where the data has none; the data wins where it has", () => {
@@ -308,6 +395,37 @@ const REFUSED: readonly (readonly [ReasonCode, string, IncomingRecord])[] = [
   ["out-of-range", "below", record({ ...good, items: -1 })],
   ["out-of-range", "above", record({ ...good, items: 1001 })],
   ["out-of-range", "2^53", record(JSON.stringify(good).replace("2}", "9007199254740993}"))],
+  ["too-precise", "a tenth of a cent", record({ ...good, total: 1.001 })],
+  ["too-precise", "the sum of 0.1 and 0.2", record({ ...good, total: 0.1 + 0.2 })],
+  ["out-of-range", "a decimal of 2^51 minor units", record({ ...good, total: 22517998136852.48 })],
+  ["out-of-range", "a decimal below its range", record({ ...good, total: -100.01 })],
+  ["wrong-type", "a decimal in quotes", record({ ...good, total: "1.00" })],
+  ["bad-blob", "not base64", record({ ...good, label_photo: "%%%%" })],
+  ["bad-blob", "base64 without its padding", record({ ...good, label_photo: "AAEC/w" })],
+  ["bad-blob", "base64 with bits left over", record({ ...good, label_photo: "AAEC/x==" })],
+  [
+    "bad-blob",
+    "a path",
+    record({ ...good, label_photo: { sha256: "../../etc/passwd", bytes: 1, mediaType: "image/png" } }),
+  ],
+  ["bad-blob", "an address", record({ ...good, label_photo: { url: "http://127.0.0.1/" } })],
+  [
+    "bad-blob",
+    "a claim of another type",
+    record({ ...good, label_photo: { sha256: "0a".repeat(32), bytes: 1, mediaType: "text/html" } }),
+  ],
+  [
+    "bad-blob",
+    "a claim of less than nothing",
+    record({ ...good, label_photo: { sha256: "0a".repeat(32), bytes: -1, mediaType: "image/png" } }),
+  ],
+  ["wrong-type", "a list as blob", record({ ...good, label_photo: [1, 2] })],
+  ["too-large-blob", "101 bytes", record({ ...good, label_photo: btoa("x".repeat(101)) })],
+  [
+    "too-large-blob",
+    "a claim of 101 bytes",
+    record({ ...good, label_photo: { sha256: "0a".repeat(32), bytes: 101, mediaType: "image/png" } }),
+  ],
   ["too-long", "an id of 17 characters", record({ ...good, order: "x".repeat(17) })],
   ["not-a-category", "another channel", record({ ...good, channel: "fax" })],
   ["bad-text", "half a surrogate pair", record(JSON.stringify(good).replace("rome", "\\ud800"))],
@@ -331,9 +449,17 @@ describe("a refused record", () => {
     expect(outcome.detail.length).toBeLessThan(400);
   });
 
-  it("has a reason of the catalogue, and every reason has its record (duplicate-id comes from the window)", () => {
+  it("has a reason of the catalogue, and every reason has its record, but for those that are given elsewhere", () => {
     const shown = new Set<string>(REFUSED.map(([reason]) => reason));
-    expect(Object.keys(REASONS).filter((code) => !shown.has(code))).toEqual(["duplicate-id"]);
+    expect(Object.keys(REASONS).filter((code) => !shown.has(code))).toEqual([
+      "bad-schema-frame",
+      "unknown-schema",
+      "bad-schema",
+      "not-by-schema",
+      "unknown-claim",
+      "too-late",
+      "duplicate-id",
+    ]);
     expect(Object.keys(REASONS).length).toBeGreaterThanOrEqual(20);
   });
 
@@ -413,5 +539,49 @@ describe("whatever comes", () => {
       { numRuns: 2_000 },
     );
     expect(accepted).toBeGreaterThan(20);
+  });
+});
+
+describe("an event that a schema's decoder has opened", () => {
+  const decoded = createDecodedReader(line, "placed");
+  const opened = { order: "o-1", at: NOW_MS, shop: "rome", items: 2 };
+
+  it("may hold exact decimals and bytes", () => {
+    const png = bytes(1, 2, 3);
+    const outcome = decoded(record("x"), {
+      ...opened,
+      total: new ExactDecimal(-123400n, 4),
+      label_photo: png,
+    });
+    expect(outcome).toMatchObject({
+      event: { id: "o-1", data: { total: -12.34, label_photo: null } },
+      deposits: [{ kind: "bytes", field: "label_photo", bytes: png }],
+    });
+    expect(decoded(record("x"), { ...opened, price: new ExactDecimal(1n, 1) })).toMatchObject({
+      event: { data: { price: 0.1 } },
+    });
+  });
+
+  it.each([
+    ["too-precise", { total: new ExactDecimal(1n, 3) }],
+    ["out-of-range", { total: new ExactDecimal(10n ** 20n, 0) }],
+    ["out-of-range", { items: 2n ** 60n }],
+    ["bad-time", { at: 2n ** 60n }],
+    ["wrong-type", { shop: bytes(1) }],
+    ["wrong-type", { total: bytes(1) }],
+    ["too-large-blob", { label_photo: new Uint8Array(101) }],
+    ["missing-field", { items: undefined }],
+  ] as const)("is refused as %s", (reason, more) => {
+    expect(decoded(record("x"), { ...opened, ...more })).toMatchObject({ kind: "rejected", reason });
+  });
+
+  it("takes id and time of a binary CloudEvent around it, and passes a refusal on", () => {
+    const { order: _, at: __, ...rest } = opened;
+    const headers = { ...binary, ce_time: good.at, "content-type": "application/avro" };
+    expect(decoded(record("x", headers), rest)).toMatchObject({ event: { id: "ce-1", time: NOW_MS } });
+    expect(decoded(record("x"), rejection("unknown-schema", "7"))).toMatchObject({
+      reason: "unknown-schema",
+    });
+    expect(decoded(record(null), opened)).toMatchObject({ reason: "empty-value" });
   });
 });

@@ -1,3 +1,5 @@
+import { ExactDecimal } from "./exact-decimal.ts";
+
 /** Why a record is refused: what the code means, and what its producer should do. */
 export interface Reason {
   readonly means: string;
@@ -10,6 +12,10 @@ export type ReasonCode =
   | "too-large"
   | "key-too-large"
   | "headers-too-large"
+  | "bad-schema-frame"
+  | "unknown-schema"
+  | "bad-schema"
+  | "not-by-schema"
   | "not-utf8"
   | "not-json"
   | "not-an-object"
@@ -29,11 +35,16 @@ export type ReasonCode =
   | "not-an-integer"
   | "not-finite"
   | "out-of-range"
+  | "too-precise"
   | "too-long"
   | "not-a-category"
   | "bad-text"
   | "bad-time"
+  | "bad-blob"
+  | "too-large-blob"
   | "future-time"
+  | "unknown-claim"
+  | "too-late"
   | "duplicate-id";
 
 /**
@@ -56,6 +67,23 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
   "headers-too-large": {
     means: "the record's headers are larger than any headers may be",
     remedy: "send what belongs to the event in its value",
+  },
+  "bad-schema-frame": {
+    means: "the record of a stream with a schema registry does not begin with a schema's id",
+    remedy:
+      "write the record with a serialiser of a schema registry: byte 0 and a 4-byte id, byte 1 and a GUID, or the header __value_schema_id",
+  },
+  "unknown-schema": {
+    means: "the schema registry does not know the id that the record names",
+    remedy: "register the schema with the registry that Millrace is set to, then send the record again",
+  },
+  "bad-schema": {
+    means: "the schema cannot be used: it is broken, too large, or of a kind that is not known here",
+    remedy: "register an Avro record, a Protobuf message or a JSON Schema, and all that it refers to",
+  },
+  "not-by-schema": {
+    means: "the record's bytes are not what its schema says",
+    remedy: "write the record with the schema whose id it carries",
   },
   "not-utf8": {
     means: "bytes that should be text are not UTF-8",
@@ -133,6 +161,10 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     means: "a number is outside the declared range, or an integer beyond 2^53 - 1",
     remedy: "send a value within the range, or widen it in the line",
   },
+  "too-precise": {
+    means: "a decimal has more places than declared",
+    remedy: "round the value to the declared scale, or raise the scale in the line",
+  },
   "too-long": {
     means: "a text is longer than declared",
     remedy: "send a shorter text, or raise maxLength in the line",
@@ -149,9 +181,27 @@ export const REASONS: Readonly<Record<ReasonCode, Reason>> = {
     means: "a time field holds no time",
     remedy: "send ISO 8601 with zone, such as 2001-01-05T06:00:00Z, or whole milliseconds since 1970",
   },
+  "bad-blob": {
+    means: "a blob field holds neither base64 nor a claim, or the claim is of another media type",
+    remedy:
+      "send the bytes as base64 text (RFC 4648, padded), as the data of a binary CloudEvent of the blob's media type, " +
+      "or a claim {sha256, bytes, mediaType} of what is in the object store",
+  },
+  "too-large-blob": {
+    means: "a blob has more bytes than declared",
+    remedy: "send a smaller one, or raise bytesMax in the line",
+  },
   "future-time": {
     means: "the event's time is further ahead of the record's timestamp than the line allows",
     remedy: "correct the producer's clock or unit (milliseconds), or raise limits.aheadMax",
+  },
+  "unknown-claim": {
+    means: "the object store does not hold what a claim names, or it has another size",
+    remedy: "store the bytes under their SHA-256 first, then send the claim; or send the bytes themselves",
+  },
+  "too-late": {
+    means: "the event's time lies further behind the stream's newest events than the line allows",
+    remedy: "send events sooner, or raise lateMax of the stream; the features of that time are final",
   },
   "duplicate-id": {
     means: "an event of this stream with this id was accepted before",
@@ -178,16 +228,20 @@ export function rejection(reason: ReasonCode, found: string): Rejection {
   return new Rejection(reason, `${found}: ${REASONS[reason].remedy}`);
 }
 
+/** Most characters of what came that a sentence repeats. */
 const SHOWN_MAX = 80;
 
 /** A value for people: its kind, and for texts and numbers the value, cut to 80 characters. */
 export function describeValue(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (value instanceof ExactDecimal) return `the number ${value}`;
   switch (typeof value) {
     case "string":
       return `text ${quote(value)}`;
     case "number":
+    case "bigint":
       return `the number ${value}`;
     case "boolean":
       return String(value);
@@ -200,4 +254,13 @@ export function describeValue(value: unknown): string {
 export function quote(text: string): string {
   const cut = JSON.stringify(text.slice(0, SHOWN_MAX));
   return cut.length <= SHOWN_MAX && text.length <= SHOWN_MAX ? cut : `${cut.slice(0, SHOWN_MAX - 4)}..."`;
+}
+
+const BYTES_SHOWN_MAX = 8;
+
+/** The first bytes of something, in hex digits. */
+export function describeBytes(bytes: Uint8Array): string {
+  if (bytes.length === 0) return "nothing";
+  const shown = Array.from(bytes.subarray(0, BYTES_SHOWN_MAX), (byte) => byte.toString(16).padStart(2, "0"));
+  return `the bytes ${shown.join(" ")}${bytes.length > BYTES_SHOWN_MAX ? " ..." : ""}`;
 }

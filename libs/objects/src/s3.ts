@@ -118,6 +118,15 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
     return new ObjectStoreUnavailableError(operation, reason, { cause: error });
   };
 
+  const storedSize = (client: Client, key: string): Promise<number | null> =>
+    client.statObject(bucket, key).then(
+      (found) => found.size,
+      (error: unknown) => {
+        if (isMissing(error)) return null;
+        throw error;
+      },
+    );
+
   /** The object's content as a stream whose end means: complete, within the limit, and hashed to the digest. */
   const verified = async (
     client: Client,
@@ -173,14 +182,7 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
       if (bytes.length > SINGLE_PUT_BYTES_MAX)
         throw new RangeError(`${bytes.length} bytes are more than 5 GiB`);
       await attempts(`put ${digest}`, bytes.length, async (client) => {
-        const size = await client.statObject(bucket, key).then(
-          (found) => found.size,
-          (error: unknown) => {
-            if (isMissing(error)) return null;
-            throw error;
-          },
-        );
-        if (size === bytes.length) return;
+        if ((await storedSize(client, key)) === bytes.length) return;
         await client.putObject(
           bucket,
           key,
@@ -189,6 +191,11 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
         );
       });
       return digest;
+    },
+
+    size: async (digest) => {
+      const key = objectKey(digest);
+      return attempts(`look for ${digest}`, 0, (client) => storedSize(client, key));
     },
 
     get: async (digest, { bytesMax }) => {
