@@ -20,15 +20,16 @@ export function selectBlocks(blocks: readonly Block[], fromMs: number): Block[] 
 }
 
 /**
- * Rows at or after `sinceMs`, from the blocks' time ranges alone: exact for blocks that lie on one side of it, in
- * proportion for those that straddle it.
+ * Rows at or after `sinceMs` and before `untilMs`, from the blocks' time ranges alone: exact for blocks that lie on one
+ * side of each, in proportion for those that straddle one. Superseded rows count.
  */
-export function rowsSince(blocks: readonly Block[], sinceMs: number): number {
+export function rowsBetween(blocks: readonly Block[], sinceMs: number, untilMs: number): number {
   return Math.round(
     blocks.reduce((sum, { rows, minTimeMs, maxTimeMs }) => {
-      if (minTimeMs >= sinceMs) return sum + rows;
-      if (maxTimeMs < sinceMs) return sum;
-      return sum + (rows * (maxTimeMs - sinceMs)) / (maxTimeMs - minTimeMs);
+      if (maxTimeMs < sinceMs || minTimeMs >= untilMs) return sum;
+      if (minTimeMs >= sinceMs && maxTimeMs < untilMs) return sum + rows;
+      const inside = Math.min(maxTimeMs, untilMs) - Math.max(minTimeMs, sinceMs);
+      return sum + (rows * inside) / (maxTimeMs - minTimeMs);
     }, 0),
   );
 }

@@ -5,9 +5,12 @@ import {
   type ExampleColumns,
   type Manifest,
   manifestText,
+  newestKnown,
   parseManifest,
   profileExamples,
-  rowsSince,
+  type RevisionColumns,
+  ripeUntil,
+  rowsBetween,
   selectBlocks,
   splitByTime,
   validateExamples,
@@ -56,11 +59,110 @@ describe("blocks", () => {
     expect(selectBlocks(blocks, 199).map((one) => one.digest)).toEqual(["d0-0", "d0-10", "d1-0"]);
   });
 
-  it("counts rows since a time: exact beside it, in proportion across it", () => {
+  it("counts rows between two times: exact beside them, in proportion across them", () => {
     const blocks = [block(0, 100, 0, 99), block(100, 100, 100, 200), block(200, 50, 150, 150)];
-    expect(rowsSince(blocks, 0)).toBe(250);
-    expect(rowsSince(blocks, 150)).toBe(100);
-    expect(rowsSince(blocks, 201)).toBe(0);
+    expect(rowsBetween(blocks, -Infinity, Infinity)).toBe(250);
+    expect(rowsBetween(blocks, 0, Infinity)).toBe(250);
+    expect(rowsBetween(blocks, 150, Infinity)).toBe(100);
+    expect(rowsBetween(blocks, 201, Infinity)).toBe(0);
+    expect(rowsBetween(blocks, 0, 150)).toBe(150);
+    expect(rowsBetween(blocks, 0, 151)).toBe(201);
+    expect(rowsBetween(blocks, 120, 130)).toBe(10);
+    expect(rowsBetween(blocks, 0, 0)).toBe(0);
+    expect(rowsBetween([], 0, Infinity)).toBe(0);
+  });
+});
+
+describe("newestKnown", () => {
+  interface Row {
+    readonly id: string;
+    readonly time: number;
+    readonly revision: number;
+    readonly knownAt: number;
+    readonly accepted: number;
+    readonly vectorAccepted?: number;
+  }
+  const columnsOf = (rows: readonly Row[]): RevisionColumns => ({
+    ids: rows.map(({ id }) => id),
+    times: Float64Array.from(rows, ({ time }) => time),
+    knownAt: Float64Array.from(rows, ({ knownAt }) => knownAt),
+    revisions: Float64Array.from(rows, ({ revision }) => revision),
+    vectorAcceptedAt: Float64Array.from(rows, ({ vectorAccepted }) => vectorAccepted ?? 0),
+    labelAcceptedAt: Float64Array.from(rows, ({ accepted }) => accepted),
+  });
+  const row = (id: string, revision: number, knownAt: number, accepted: number, time = 0): Row => ({
+    id,
+    revision,
+    knownAt,
+    accepted,
+    time,
+  });
+
+  it("answers what was known at an event time, or had been accepted by a wall-clock time", () => {
+    // Silence said no at 100; a label from time 40 came late and said yes; it was taken back at 120.
+    const columns = columnsOf([
+      row("a", 0, 100, 1_000),
+      row("b", 0, 50, 900),
+      row("a", 1, 40, 2_000),
+      row("a", 2, 120, 3_000),
+    ]);
+    const at = (knownAtMs: number, acceptedAtMs: number | null): number[] =>
+      newestKnown(columns, { knownAtMs, acceptedAtMs });
+    expect(at(Infinity, null)).toEqual([1, 3]);
+    expect(at(119, null)).toEqual([1, 2]);
+    expect(at(45, null)).toEqual([2]);
+    expect(at(39, null)).toEqual([]);
+    expect(at(Infinity, 2_999)).toEqual([1, 2]);
+    expect(at(Infinity, 1_999)).toEqual([0, 1]);
+    expect(at(99, 1_999)).toEqual([1]);
+  });
+
+  it("knows an example once both its events are accepted", () => {
+    const columns = columnsOf([{ ...row("early label", 0, 10, 5), vectorAccepted: 8 }]);
+    expect(newestKnown(columns, { knownAtMs: 10, acceptedAtMs: 7 })).toEqual([]);
+    expect(newestKnown(columns, { knownAtMs: 10, acceptedAtMs: 8 })).toEqual([0]);
+  });
+
+  it("lets an event supersede nothing of another one with its id", () => {
+    const columns = columnsOf([row("a", 0, 10, 0, 1), row("a", 0, 20, 0, 2), row("a", 1, 30, 0, 2)]);
+    expect(newestKnown(columns, { knownAtMs: 99, acceptedAtMs: null })).toEqual([0, 2]);
+  });
+
+  it("keeps one row per event that is known, its newest revision, in the order of the rows (D3)", () => {
+    const small = fc.integer({ min: 0, max: 5 });
+    const rows = fc.uniqueArray(
+      fc.record({
+        id: fc.constantFrom("a", "b", "c"),
+        time: small,
+        revision: small,
+        knownAt: small,
+        accepted: small,
+      }),
+      { selector: ({ id, time, revision }) => `${id}/${time}/${revision}` },
+    );
+    fc.assert(
+      fc.property(rows, small, fc.option(small), (list, knownAtMs, acceptedAtMs) => {
+        const isKnown = (one: Row): boolean =>
+          one.knownAt <= knownAtMs && (acceptedAtMs === null || one.accepted <= acceptedAtMs);
+        const isStale = (one: Row): boolean =>
+          list.some(
+            (other) =>
+              isKnown(other) &&
+              other.id === one.id &&
+              other.time === one.time &&
+              other.revision > one.revision,
+          );
+        const expected = [...list.keys()].filter((i) => isKnown(list[i] as Row) && !isStale(list[i] as Row));
+        expect(newestKnown(columnsOf(list), { knownAtMs, acceptedAtMs })).toEqual(expected);
+      }),
+    );
+  });
+});
+
+describe("ripeUntil", () => {
+  it("waits for the end of the wait where silence means no", () => {
+    expect(ripeUntil({ silence: "negative", waitMs: 60 }, 1_000)).toBe(940);
+    expect(ripeUntil({ silence: "unknown", waitMs: 60 }, 1_000)).toBe(Infinity);
   });
 });
 
@@ -191,14 +293,14 @@ describe("manifest", () => {
   const manifest = (): Manifest => {
     const profile = profileExamples(examples(8), NAMES);
     return {
-      format: "millrace.dataset/1",
+      format: "millrace.dataset/2",
       line: "flights",
       topic: "flights.examples",
       label: "late",
       featureDigest: "f",
       featureNames: NAMES,
       blocks: [block(0, 8, 1_000, 1_007)],
-      filter: { fromMs: 0, untilMs: 2_000, knownAtMs: 3_000 },
+      filter: { fromMs: 0, untilMs: 2_000, knownAtMs: 3_000, acceptedAtMs: null },
       changeMs: null,
       heldOutFromMs: 1_006,
       rows: 8,
@@ -217,6 +319,6 @@ describe("manifest", () => {
   });
 
   it("refuses another format", () => {
-    expect(() => parseManifest('{"format":"millrace.dataset/2"}')).toThrow(/millrace.dataset\/2/);
+    expect(() => parseManifest('{"format":"millrace.dataset/1"}')).toThrow(/millrace.dataset\/1/);
   });
 });

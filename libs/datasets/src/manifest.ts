@@ -1,9 +1,10 @@
 import { canonicalJson, type Trigger } from "@millrace/contracts";
 import type { Block } from "./blocks.ts";
+import type { KnownBy } from "./known.ts";
 import type { Profile } from "./profile.ts";
 import type { Finding } from "./validate.ts";
 
-export const MANIFEST_FORMAT = "millrace.dataset/1";
+export const MANIFEST_FORMAT = "millrace.dataset/2";
 
 /**
  * The immutable record of a dataset. It names its blocks by digest, so that the same rows can be found again for as
@@ -19,8 +20,12 @@ export interface Manifest {
   /** In model order. */
   readonly featureNames: readonly string[];
   readonly blocks: readonly Block[];
-  /** Rows of the blocks that belong to the dataset: fromMs <= event time < untilMs, label known by knownAtMs. */
-  readonly filter: { readonly fromMs: number; readonly untilMs: number; readonly knownAtMs: number };
+  /**
+   * Rows of the blocks that belong to the dataset: of each event (id and time) the one with the highest `revision`
+   * among those with known_at <= knownAtMs and, unless acceptedAtMs is null, vector_accepted_at <= acceptedAtMs and
+   * label_accepted_at <= acceptedAtMs (`newestKnown`); of these the ones with fromMs <= time < untilMs.
+   */
+  readonly filter: { readonly fromMs: number; readonly untilMs: number } & KnownBy;
   /** Estimated start of the change that the run reacts to, event time ms; null when there is none. */
   readonly changeMs: number | null;
   /** Rows with an earlier event time are for training, the others for judging. */

@@ -1,12 +1,14 @@
 import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { type Example, lineTopic } from "@millrace/contracts";
-import { type Block, rowsSince } from "@millrace/datasets";
-import type { LineDefinition } from "@millrace/lines";
+import { type Block, ripeUntil, rowsBetween } from "@millrace/datasets";
+import { checkedDurationMs, type LearningLine } from "@millrace/lines";
 import {
   type ArchivedRow,
   type BlockColumn,
   BlockIndexUnavailableError,
   type Block as IndexedBlock,
+  memberFile,
   type StreamRecord,
   startArchive,
 } from "@millrace/stream";
@@ -21,9 +23,9 @@ const EVERY_MS = 5_000;
 export interface Collector {
   /** Archived blocks, in any order. */
   blocks(): readonly Block[];
-  /** Archived examples. */
+  /** Archived examples that are ripe to be learnt from. */
   examples(): number;
-  /** Archived examples whose event time lies at or after a time. */
+  /** Of these, the ones whose event time lies at or after a time. */
   examplesSince(timeMs: number): number;
   /** Newest event time at which an archived label became known; 0: there are none. */
   streamTimeMs(): number;
@@ -35,7 +37,7 @@ export interface Collector {
 
 /** Starts collecting a line's examples behind the newest block in the registry. */
 export async function startCollect(
-  line: LineDefinition,
+  line: LearningLine,
   files: BlockFiles,
   scratch: string,
   ports: Ports,
@@ -48,39 +50,30 @@ export async function startCollect(
     registry.listBlocks({ topic, sinceTimeMs: 0n }),
   );
   const blocks = new Map<string, Block>();
-  const positions = new Map<number, { nextOffset: number; seenJson: string }>();
-  const keep = (block: Block, seenJson: string): void => {
+  const nextOffsets = new Map<number, number>();
+  const keep = (block: Block): void => {
     blocks.set(`${block.partition}/${block.firstOffset}`, block);
-    const newest = positions.get(block.partition)?.nextOffset ?? -1;
-    if (block.nextOffset > newest) {
-      positions.set(block.partition, { nextOffset: block.nextOffset, seenJson });
-    }
+    nextOffsets.set(block.partition, Math.max(block.nextOffset, nextOffsets.get(block.partition) ?? 0));
   };
   for (const block of listed.blocks) {
-    keep(
-      {
-        digest: block.digest,
-        bytes: Number(block.bytes),
-        partition: block.partition,
-        firstOffset: Number(block.firstOffset),
-        nextOffset: Number(block.nextOffset),
-        rows: Number(block.rows),
-        minTimeMs: Number(block.minTimeMs),
-        maxTimeMs: Number(block.maxTimeMs),
-        maxKnownAtMs: Number(block.maxKnownAtMs),
-      },
-      block.seenJson,
-    );
+    keep({
+      digest: block.digest,
+      bytes: Number(block.bytes),
+      partition: block.partition,
+      firstOffset: Number(block.firstOffset),
+      nextOffset: Number(block.nextOffset),
+      rows: Number(block.rows),
+      minTimeMs: Number(block.minTimeMs),
+      maxTimeMs: Number(block.maxTimeMs),
+      maxKnownAtMs: Number(block.maxKnownAtMs),
+    });
   }
 
   const add = async (block: IndexedBlock): Promise<void> => {
-    const { seen, ...rest } = block;
-    const seenJson = JSON.stringify(seen);
     await registry
       .addBlock({
         block: {
-          ...rest,
-          seenJson,
+          ...block,
           firstOffset: BigInt(block.firstOffset),
           nextOffset: BigInt(block.nextOffset),
           rows: BigInt(block.rows),
@@ -94,7 +87,7 @@ export async function startCollect(
         if (!isAway(ports.codeOf(error))) throw error;
         throw new BlockIndexUnavailableError("the registry is away", { cause: error });
       });
-    keep(block, seenJson);
+    keep(block);
   };
 
   const archive = await startArchive(
@@ -102,6 +95,7 @@ export async function startCollect(
       name: `${line.name}.collect`,
       line: line.name,
       topic,
+      member: memberFile(join(scratch, "member")),
       rowsMax: ROWS_MAX,
       everyMs: EVERY_MS,
       read: readExample,
@@ -119,23 +113,23 @@ export async function startCollect(
         },
       },
       index: {
-        newest: async (_topic, partition) => {
-          const position = positions.get(partition);
-          return position === undefined
-            ? null
-            : { nextOffset: position.nextOffset, seen: JSON.parse(position.seenJson || "{}") };
-        },
+        nextOffset: async (_topic, partition) => nextOffsets.get(partition) ?? null,
         add,
       },
       writeParquet: (file, columns) => parquet.write(file, columns),
       scratch,
     },
   );
+  const silence = { silence: line.label.silence, waitMs: checkedDurationMs(line.label.waitFor) };
+  const streamTimeMs = (): number =>
+    [...blocks.values()].reduce((max, block) => Math.max(max, block.maxKnownAtMs), 0);
+  const examplesSince = (timeMs: number): number =>
+    rowsBetween([...blocks.values()], timeMs, ripeUntil(silence, streamTimeMs()));
   return {
     blocks: () => [...blocks.values()],
-    examples: () => rowsSince([...blocks.values()], 0),
-    examplesSince: (timeMs) => rowsSince([...blocks.values()], timeMs),
-    streamTimeMs: () => [...blocks.values()].reduce((max, block) => Math.max(max, block.maxKnownAtMs), 0),
+    examples: () => examplesSince(Number.NEGATIVE_INFINITY),
+    examplesSince,
+    streamTimeMs,
     flush: () => archive.flush(),
     lag: () => archive.lag(),
     stop: () => archive.stop(),
@@ -147,27 +141,42 @@ function readExample(record: StreamRecord): ArchivedRow<Example> | null {
   if (record.value === null) return null;
   try {
     const row = JSON.parse(Buffer.from(record.value).toString("utf8")) as Example;
-    if (typeof row.id !== "string" || typeof row.features !== "string" || !Array.isArray(row.values))
-      return null;
+    const isExample =
+      typeof row.id === "string" &&
+      typeof row.features === "string" &&
+      typeof row.labelled === "string" &&
+      Array.isArray(row.values);
+    if (!isExample) return null;
     return { row, timeMs: row.time, knownAtMs: row.knownAt };
   } catch {
     return null;
   }
 }
 
-/** Columns of a block: id, time, known_at, label, features (digest), f0, f1, ... NaN where a value is unknown. */
-function exampleColumns(rows: readonly Example[]): Record<string, BlockColumn> {
+/**
+ * Columns of a block: id, time, known_at, label, labelled (event, silence), revision, vector_accepted_at,
+ * label_accepted_at, features (digest), f0, f1, ... NaN where a value is unknown.
+ */
+export function exampleColumns(rows: readonly Example[]): Record<string, BlockColumn> {
   // Rows on both sides of a change of the features have different widths; a build takes such a block for neither.
   const width = rows.reduce((max, { values }) => Math.max(max, values.length), 0);
   const column = (index: number): BlockColumn => ({
     kind: "float32",
     values: Float32Array.from(rows, ({ values }) => values[index] ?? Number.NaN),
   });
+  const integers = (of: (example: Example) => number): BlockColumn => ({
+    kind: "integer",
+    values: Float64Array.from(rows, of),
+  });
   return {
     id: { kind: "text", values: rows.map(({ id }) => id) },
-    time: { kind: "integer", values: Float64Array.from(rows, ({ time }) => time) },
-    known_at: { kind: "integer", values: Float64Array.from(rows, ({ knownAt }) => knownAt) },
+    time: integers(({ time }) => time),
+    known_at: integers(({ knownAt }) => knownAt),
     label: { kind: "float32", values: Float32Array.from(rows, ({ label }) => label) },
+    labelled: { kind: "text", values: rows.map(({ labelled }) => labelled) },
+    revision: integers(({ revision }) => revision),
+    vector_accepted_at: integers(({ vectorAcceptedAtMs }) => vectorAcceptedAtMs),
+    label_accepted_at: integers(({ labelAcceptedAtMs }) => labelAcceptedAtMs),
     features: { kind: "text", values: rows.map(({ features }) => features) },
     ...Object.fromEntries(Array.from({ length: width }, (_, index) => [`f${index}`, column(index)])),
   };

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Decision, type DriftReport, HEADERS, lineTopic } from "@millrace/contracts";
 import { decide, firstCause, type GovernorState, type RetrainTrigger, staleCause } from "@millrace/governor";
 import { currentTraceparent, every, sha256Hex, withSpan, writeFileDurably } from "@millrace/runtime";
-import { fileCheckpoints, headerText, type StreamRecord, startStep } from "@millrace/stream";
+import { fileCheckpoints, headerText, memberFile, type StreamRecord, startStep } from "@millrace/stream";
 import { patiently } from "./patience.ts";
 import type { Bench } from "./run.ts";
 import { isInFlight, type Run } from "./run-book.ts";
@@ -68,6 +68,8 @@ export async function startGovern(bench: Bench, onAdmitted: () => void): Promise
     {
       name: `${line.name}.govern`,
       topics: [lineTopic(line.name, "drift")],
+      outputs: [],
+      member: memberFile(join(folder, "member")),
       checkpoints: fileCheckpoints(folder),
       checkpointEveryMs: CHECKPOINT_MS,
       createTask: () => ({

@@ -1,6 +1,6 @@
 import type { Verdict } from "@millrace/contracts";
 import { type Contestant, judgeCandidates } from "@millrace/judge";
-import type { LineDefinition } from "@millrace/lines";
+import { featureNames, type LineDefinition } from "@millrace/lines";
 import type { Dataset, HeldOut } from "./build.ts";
 import type { LoadModel } from "./ports.ts";
 import { RunFailed } from "./run-failed.ts";
@@ -106,7 +106,7 @@ async function examine(
   loadModel: LoadModel,
   threads: number,
 ): Promise<{ parity: number; scores: Float32Array }> {
-  const width = line.features.length;
+  const width = featureNames(line).length;
   const model = await loadModel(bytes, { threads });
   try {
     const { signature } = model;

@@ -1,9 +1,8 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { canonicalJson, type LineStatus, type Verdict } from "@millrace/contracts";
-import { featurePart, type LineDefinition } from "@millrace/lines";
+import { featurePart, type LearningLine } from "@millrace/lines";
 import { every, sha256Hex, sleep } from "@millrace/runtime";
-import type { AppliedLine } from "@millrace/stream";
 import type { BlockFiles } from "./block-files.ts";
 import { type Collector, startCollect } from "./collect.ts";
 import { type Governor, startGovern } from "./govern.ts";
@@ -49,7 +48,7 @@ interface Tenure {
  * The lease is renewed every 5 s and runs out after 15 s. While the registry is away the work goes on: nobody else
  * can get the lease either, and every write carries its epoch.
  */
-export function startLine({ line }: AppliedLine, workshop: Workshop): TrainedLine {
+export function startLine(line: LearningLine, workshop: Workshop): TrainedLine {
   const { ports, settings } = workshop;
   const { log } = ports;
   const featureDigest = sha256Hex(canonicalJson(featurePart(line)));
@@ -182,7 +181,7 @@ export function startLine({ line }: AppliedLine, workshop: Workshop): TrainedLin
 }
 
 /** Removes what runs that ended while this trainer was away have left in the work folder. */
-async function sweep(book: RunBook, line: LineDefinition, settings: Settings): Promise<void> {
+async function sweep(book: RunBook, line: LearningLine, settings: Settings): Promise<void> {
   const unfinished = book.next();
   const kept = unfinished === undefined ? null : runFolder(settings, unfinished);
   const folder = join(settings.data, "work");

@@ -2,7 +2,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Candidate, candidatesOf } from "@millrace/catalogue";
 import { lineTopic, type Progress, type Trigger, type Verdict } from "@millrace/contracts";
-import type { LineDefinition } from "@millrace/lines";
+import type { LearningLine } from "@millrace/lines";
 import { type Log, withSpan } from "@millrace/runtime";
 import { BASELINE_RECIPE } from "@millrace/versions";
 import type { BlockFiles } from "./block-files.ts";
@@ -29,7 +29,7 @@ const BASELINE: Candidate = { name: BASELINE_RECIPE, recipe: BASELINE_RECIPE, wi
 
 /** Everything a run works with, for as long as the trainer holds the line's lease. */
 export interface Bench {
-  readonly line: LineDefinition;
+  readonly line: LearningLine;
   readonly featureDigest: string;
   readonly epoch: bigint;
   readonly book: RunBook;
@@ -195,8 +195,9 @@ async function makeModel(run: Run, served: Serving, bench: Bench): Promise<Made>
 
 async function openDataset(run: Run, bench: Bench): Promise<Dataset> {
   const { line, featureDigest, collector, files, ports } = bench;
+  const folder = runFolder(bench.settings, run);
   if (run.datasetDigest !== "") {
-    const earlier = await reopenDataset(run.datasetDigest, files, ports);
+    const earlier = await reopenDataset(run.datasetDigest, folder, files, ports);
     // The line may have been applied with other features since.
     if (earlier.manifest.featureDigest === featureDigest) return earlier;
   }
@@ -208,8 +209,10 @@ async function openDataset(run: Run, bench: Bench): Promise<Dataset> {
       topic: lineTopic(line.name, "examples"),
       blocks: collector.blocks(),
       streamTimeMs: collector.streamTimeMs(),
+      acceptedAtMs: null,
       changeMs: run.changeTimeMs === 0n ? null : Number(run.changeTimeMs),
       cause: { runId: run.id, trigger: run.trigger as Trigger, cause: run.cause },
+      folder,
     },
     files,
     ports,

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { isLearning } from "@millrace/lines";
 import type { Service } from "@millrace/runtime";
 import { type FollowedLines, followLines } from "@millrace/stream";
 import { BlockFiles } from "./block-files.ts";
@@ -30,7 +31,10 @@ export function buildTrainer(settings: Settings, ports: Ports): Service {
           list: async () => (await ports.registry.listLines({})).lines,
           onChange: ports.onRegistryChange,
         },
-        async (applied) => startLine(applied, workshop),
+        async ({ line }, former) => {
+          await former?.stop();
+          return isLearning(line) ? startLine(line, workshop) : null;
+        },
         ports.log,
       );
     },

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Candidate } from "@millrace/catalogue";
-import { featureNames, type LineDefinition, MODEL_INPUT, MODEL_OUTPUT } from "@millrace/lines";
+import { featureNames, type LearningLine, MODEL_INPUT, MODEL_OUTPUT } from "@millrace/lines";
 import type { Log } from "@millrace/runtime";
 import {
   type Golden,
@@ -39,7 +39,7 @@ export interface FailedCandidate {
 }
 
 export interface TrainingRequest {
-  readonly line: LineDefinition;
+  readonly line: LearningLine;
   readonly featureDigest: string;
   readonly runId: string;
   /** Counts the starts of the run from 1: an earlier start's process may still be writing. */

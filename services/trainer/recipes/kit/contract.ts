@@ -31,7 +31,7 @@ export interface Job {
   readonly features: readonly string[];
   readonly featureDigest: string;
   readonly label: string;
-  /** Parquet files: id, time, known_at, label (0 or 1), f0, f1, ... FLOAT, NULL where unknown. */
+  /** Parquet files: id, time, known_at, label (0 or 1), f0, f1, ... FLOAT, NULL where unknown. One row per event. */
   readonly data: readonly { readonly file: string; readonly rows: number }[];
   /** Only rows with trainFromMs <= time < trainUntilMs may be learnt from. */
   readonly trainFromMs: number;
