@@ -98,6 +98,10 @@ function example(i: number, direction: 1 | -1): Example {
     label: draw(i + 1_000_000) < chance ? 1 : 0,
     values: [weight, i % 5 === 0 ? null : i % 7],
     features: FEATURES,
+    revision: 0,
+    labelled: "event",
+    vectorAcceptedAtMs: time,
+    labelAcceptedAtMs: time + HOUR_MS,
   };
 }
 
@@ -200,7 +204,7 @@ async function startTrainer(
     codeOf: (error) => (error instanceof RpcError ? error.code : null),
     broker: {
       ...broker,
-      producer: async () => mortal(await broker.producer()),
+      send: mortal(broker).send,
     },
     objects: mortal(objects as Ports["objects"]),
     parquet,
@@ -358,6 +362,30 @@ describe("the trainer", () => {
       .records("training.progress")
       .map((record) => JSON.parse(String(record.value)).stage);
     expect(new Set(stages)).toEqual(new Set(["build", "train", "judge", "register", "promote", "end"]));
+  }, 60_000);
+
+  it("learns from corrected labels, and never from what they supersede", async () => {
+    await startTrainer("a");
+    await until("the baseline", ended("bootstrap"));
+    // Every label is first told the wrong way round.
+    const right = Array.from({ length: BLOCK }, (_, i) => example(i, 1));
+    publish(right.map((one) => ({ ...one, label: 1 - one.label })));
+    const first = await until("a first model that learnt the wrong way", ended("first"));
+    expect(first.state).toBe("promoted");
+    publish(right.map((one) => ({ ...one, revision: 1, knownAt: one.knownAt + 2 * HOUR_MS })));
+    report("corrected", { changeTime: START_MS });
+    const drift = await until("the retraining", ended("drift"));
+    expect(drift.state).toBe("promoted");
+    const manifest = parseManifest(
+      Buffer.from(await objects.get(drift.datasetDigest, { bytesMax: 1e7 })).toString(),
+    );
+    expect([manifest.rows, manifest.positives]).toEqual([
+      BLOCK,
+      right.filter(({ label }) => label === 1).length,
+    ]);
+    const verdict = JSON.parse((await versions())[2]?.evidenceJson ?? "") as Verdict;
+    expect(verdict.candidate.auc).toBeGreaterThan(0.8);
+    expect(verdict.champion?.auc).toBeLessThan(0.3);
   }, 60_000);
 
   it("registers a model that is no better as evidence, and does not promote it", async () => {

@@ -10,5 +10,7 @@ export * as featureApi from "./gen/millrace/feature/v1/feature_pb.js";
 export * as registryApi from "./gen/millrace/registry/v1/registry_pb.js";
 export * as onnx from "./gen/onnx/onnx_pb.js";
 export * from "./messages.ts";
+export * from "./number-text.ts";
 export * from "./position.ts";
 export * from "./topics.ts";
+export * from "./vector.ts";

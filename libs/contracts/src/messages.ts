@@ -11,7 +11,15 @@ export interface AcceptedEvent {
   /** The fields that the line declares, coerced to their declared types. Times are ms. */
   readonly data: Readonly<Record<string, FieldValue>>;
 }
-export type FieldValue = string | number | boolean | null;
+export type FieldValue = string | number | boolean | Claim | null;
+
+/** What stands in an event for a blob or a long text: the object store holds the bytes under their digest. */
+export interface Claim {
+  /** SHA-256 of the bytes, 64 hex digits. */
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly mediaType: string;
+}
 
 /** `LINE.features`: the feature vector of one event. null where a value is not known. */
 export interface FeatureVector {
@@ -43,10 +51,18 @@ export interface Prediction {
 export interface Example {
   readonly id: string;
   readonly time: number;
+  /** Event time at which the label was known: that of its event, or the end of the wait where silence means no. */
   readonly knownAt: number;
   readonly label: number;
   readonly values: readonly (number | null)[];
   readonly features: string;
+  /** 0 for the first example of an event; a corrected label gives 1, 2, ... and each supersedes the one before. */
+  readonly revision: number;
+  /** How the label came to be: an event said it, or none came within the wait. */
+  readonly labelled: "event" | "silence";
+  /** Wall-clock ms at which the vector's event and the label's event were accepted: a set can be asked "as known at". */
+  readonly vectorAcceptedAtMs: number;
+  readonly labelAcceptedAtMs: number;
 }
 
 /** `LINE.drift`: evidence that the world has changed. */

@@ -1,7 +1,7 @@
 /**
  * Source positions. Each record that a step writes names the input record that caused it in the header
- * `mr-source`. After a crash a step replays its input from its checkpoint and may write a record again; whoever
- * reads it keeps the highest position seen per source partition and drops what it has seen.
+ * `mr-source`. Whoever takes a partition of the step over learns from it what stands in the log already, and does not
+ * write it again: readers find each record once and need not look at it.
  */
 export interface SourcePosition {
   readonly topic: string;

@@ -83,7 +83,7 @@ export function sourceTopic(name: string): TopicSpec {
     name,
     key: "the stream's key fields",
     owner: "producers",
-    readers: ["ingest/accept"],
+    readers: ["ingest/accept", "ingest/archive", "feature/compute"],
     config: { ...retention(7), ...upTo(INTAKE_RECORD_BYTES_MAX) },
   };
 }

@@ -15,10 +15,15 @@ export interface Batch {
   readonly columns: Readonly<Record<string, Column>>;
 }
 
-/** A column to write. `integer` is stored as BIGINT: whole numbers within +-2^53; NaN and null become NULL. */
+/**
+ * A column to write; NaN and null become NULL. `integer` is stored as BIGINT: whole numbers within +-2^53. `boolean` is
+ * stored as BOOLEAN: 0 or 1. `decimal` is stored as DECIMAL(18, scale), exact: `values` are whole numbers of units of
+ * 10^-scale, scale 0..9.
+ */
 export type WriteColumn =
   | { readonly kind: "float32"; readonly values: Float32Array }
-  | { readonly kind: "float64" | "integer"; readonly values: Float64Array }
+  | { readonly kind: "float64" | "integer" | "boolean"; readonly values: Float64Array }
+  | { readonly kind: "decimal"; readonly scale: number; readonly values: Float64Array }
   | { readonly kind: "text"; readonly values: readonly (string | null)[] };
 
 /** How a result column of DuckDB is held. Throws a TypeError that names a type that has no such form. */
@@ -37,6 +42,7 @@ export function kindOf(name: string, type: DuckDBType): ColumnKind {
     case DuckDBTypeId.TINYINT:
     case DuckDBTypeId.UTINYINT:
     case DuckDBTypeId.BOOLEAN:
+    case DuckDBTypeId.DECIMAL:
       return "float64";
     case DuckDBTypeId.VARCHAR:
       return "text";

@@ -60,6 +60,38 @@ describe("write and read", () => {
     });
   });
 
+  it("stores booleans and decimals as other readers know them, exactly", async () => {
+    const minor = Float64Array.from([0, 1234, -1, 2 ** 51 - 1, 1 - 2 ** 51, Number.NaN]);
+    const columns = [0, 2, 9].map(
+      (scale) => [`d${scale}`, { kind: "decimal", scale, values: minor }] as const,
+    );
+    const flags = { kind: "boolean", values: Float64Array.from([0, 1, 1, 0, 1, Number.NaN]) } as const;
+    await parquet.write(file("exact.parquet"), { ...Object.fromEntries(columns), flag: flags });
+    const [batch] = await collect(
+      `SELECT typeof(d2) AS t, CAST(d2 AS VARCHAR) AS d2, CAST(d9 AS VARCHAR) AS d9, typeof(flag) AS f FROM ${quoteFiles([file("exact.parquet")])}`,
+    );
+    expect(batch?.columns).toMatchObject({
+      t: new Array(6).fill("DECIMAL(18,2)"),
+      d2: ["0.00", "12.34", "-0.01", "22517998136852.47", "-22517998136852.47", null],
+      f: new Array(6).fill("BOOLEAN"),
+    });
+    expect(batch?.columns["d9"]?.[3]).toBe("2251799.813685247");
+    const table = await parquet.read([file("exact.parquet")], {
+      d0: "float64",
+      d2: "float64",
+      d9: "float64",
+      flag: "float64",
+    });
+    expect(table.columns.d0).toEqual(minor);
+    expect(table.columns.d2).toEqual(minor.map((units) => units / 100));
+    expect(table.columns.d9).toEqual(minor.map((units) => units / 1e9));
+    expect(table.columns.flag).toEqual(flags.values);
+    const [as] = await collect(`SELECT d2 FROM ${quoteFiles([file("exact.parquet")])}`);
+    expect(as?.columns["d2"]).toEqual(minor.map((units) => units / 100));
+    const wrong = { kind: "decimal", scale: 10, values: minor } as const;
+    await expect(parquet.write(file("no.parquet"), { wrong })).rejects.toThrow(RangeError);
+  });
+
   it("reads the chosen columns of several files in their order", async () => {
     await parquet.write(file("b.parquet"), { time: times(3, 1), x: floats(30, 10) });
     await parquet.write(file("a.parquet"), { time: times(2, 4), x: floats(20, 40) });

@@ -1,12 +1,5 @@
-import {
-  DOUBLE,
-  type DuckDBConnection,
-  DuckDBDataChunk,
-  DuckDBInstance,
-  type DuckDBType,
-  FLOAT,
-  VARCHAR,
-} from "@duckdb/node-api";
+import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import { type CodedBatch, type CodedScanOptions, type CodedSchema, scanCoded } from "./coded-scan.ts";
 import {
   type Batch,
   type Column,
@@ -18,6 +11,9 @@ import {
   type WriteColumn,
 } from "./columns.ts";
 import { plainPath, quoteFiles, quoteName, quoteText } from "./sql.ts";
+import { PARQUET_FORMAT, stageColumns } from "./stage-columns.ts";
+import { openTableFile, type TableFile } from "./table-file.ts";
+import { type Bound, whereSql } from "./where.ts";
 
 export interface ParquetOptions {
   /** Most memory for queries; sorting more spills into `scratch`. */
@@ -25,14 +21,6 @@ export interface ParquetOptions {
   readonly threads: number;
   /** Folder for spilled data; made when needed. */
   readonly scratch: string;
-}
-
-/** A numeric bound on a column. Rows where the column is unknown do not pass. */
-export interface Bound {
-  readonly column: string;
-  readonly atLeast?: number;
-  readonly atMost?: number;
-  readonly below?: number;
 }
 
 export type Schema = Readonly<Record<string, ColumnKind>>;
@@ -57,6 +45,29 @@ export interface Parquet {
     options?: { readonly where?: readonly Bound[]; readonly orderBy?: readonly string[] },
   ): Promise<Table<S>>;
   /**
+   * Like `read`, in batches of about 2,000 rows in the order of the files; and a column that a file lacks is unknown
+   * there. Ending the loop early ends the reading.
+   */
+  scan<const S extends Schema>(
+    files: readonly string[],
+    schema: S,
+    options?: { readonly where?: readonly Bound[] },
+  ): AsyncGenerator<Table<S>, void, void>;
+  /**
+   * Like `scan`, of all files together, in the order of `orderBy`; text columns come as codes of dictionaries, which
+   * are made first and must fit in memory. What is sorted spills into `scratch` where it does not.
+   */
+  scanCoded<const S extends CodedSchema>(
+    files: readonly string[],
+    schema: S,
+    options?: CodedScanOptions,
+  ): AsyncGenerator<CodedBatch<S>, void, void>;
+  /**
+   * Opens a Parquet or CSV file of somebody else's, whose columns are not known. `texts`: columns that a CSV file holds
+   * text in, though it may look like numbers. Throws a TableFileError when it is not there or cannot be read.
+   */
+  openTable(file: string, texts?: readonly string[]): Promise<TableFile>;
+  /**
    * Streams the result of a query in batches of about 2,000 rows; the query reads files through `quoteFiles`.
    * FLOAT becomes Float32Array, other numbers and booleans Float64Array, VARCHAR texts; throws a TypeError for other
    * types. Ending the loop early ends the query. The SQL must be the program's own: never a stranger's.
@@ -69,7 +80,7 @@ export interface Parquet {
   close(): void;
 }
 
-/** Opens DuckDB in memory. It loads no extensions and its settings are locked. */
+/** Opens DuckDB in memory. It loads no extensions, a time without zone is in UTC, and its settings are locked. */
 export async function openParquet(options: ParquetOptions): Promise<Parquet> {
   const instance = await DuckDBInstance.create(":memory:", {
     memory_limit: `${options.memoryMb}MB`,
@@ -78,8 +89,11 @@ export async function openParquet(options: ParquetOptions): Promise<Parquet> {
     autoinstall_known_extensions: "false",
     autoload_known_extensions: "false",
     allow_community_extensions: "false",
-    lock_configuration: "true",
   });
+  const settings = await instance.connect();
+  await settings.run("SET GLOBAL TimeZone = 'UTC'");
+  await settings.run("SET lock_configuration = true");
+  settings.closeSync();
   const open = new Set<DuckDBConnection>();
   let closed = false;
   const connect = async (): Promise<DuckDBConnection & Disposable> => {
@@ -88,7 +102,9 @@ export async function openParquet(options: ParquetOptions): Promise<Parquet> {
     open.add(connection);
     return Object.assign(connection, {
       [Symbol.dispose]: () => {
-        if (open.delete(connection)) connection.closeSync();
+        open.delete(connection);
+        connection.closeSync();
+        if (closed && open.size === 0) instance.closeSync();
       },
     });
   };
@@ -110,29 +126,9 @@ export async function openParquet(options: ParquetOptions): Promise<Parquet> {
   return {
     async write(file, columns) {
       using connection = await connect();
-      const entries = Object.entries(columns);
-      const rows = entries[0]?.[1].values.length;
-      if (rows === undefined) throw new RangeError("no columns to write");
-      for (const [name, { values }] of entries) {
-        if (values.length !== rows)
-          throw new RangeError(`column ${name} has ${values.length} rows, not ${rows}`);
-      }
-      const types = entries.map(([, { kind }]) => STORED[kind]);
-      const declared = entries.map(([name], i) => `${quoteName(name)} ${types[i]}`);
-      await connection.run(`CREATE TEMP TABLE rows (${declared.join(", ")})`);
-      const appender = await connection.createAppender("rows");
-      for (let from = 0; from < rows; from += CHUNK_ROWS) {
-        const until = Math.min(rows, from + CHUNK_ROWS);
-        const chunk = DuckDBDataChunk.create(types, until - from);
-        entries.forEach(([, column], i) => fill(chunk, i, column, from, until));
-        appender.appendDataChunk(chunk);
-      }
-      appender.closeSync();
-      const selected = entries.map(([name, { kind }]) =>
-        kind === "integer" ? `CAST(${quoteName(name)} AS BIGINT) AS ${quoteName(name)}` : quoteName(name),
-      );
+      const selected = await stageColumns(connection, "rows", columns);
       await connection.run(
-        `COPY (SELECT ${selected.join(", ")} FROM rows) TO ${quoteText(plainPath(file))} (FORMAT parquet, COMPRESSION zstd)`,
+        `COPY (SELECT ${selected.join(", ")} FROM rows) TO ${quoteText(plainPath(file))} ${PARQUET_FORMAT}`,
       );
     },
 
@@ -142,19 +138,7 @@ export async function openParquet(options: ParquetOptions): Promise<Parquet> {
       { where = [], orderBy = [] }: { where?: readonly Bound[]; orderBy?: readonly string[] } = {},
     ): Promise<Table<S>> {
       const names = Object.keys(schema);
-      const selected = names.map(
-        (name) => `CAST(${quoteName(name)} AS ${READ[schema[name] as ColumnKind]}) AS ${quoteName(name)}`,
-      );
-      const bounds = where.flatMap(({ column, atLeast, atMost, below }) => [
-        ...(atLeast === undefined ? [] : [`${quoteName(column)} >= ${literal(atLeast)}`]),
-        ...(atMost === undefined ? [] : [`${quoteName(column)} <= ${literal(atMost)}`]),
-        ...(below === undefined ? [] : [`${quoteName(column)} < ${literal(below)}`]),
-      ]);
-      const sql = [
-        `SELECT ${selected.join(", ")} FROM ${quoteFiles(files)}`,
-        ...(bounds.length > 0 ? [`WHERE ${bounds.join(" AND ")}`] : []),
-        ...(orderBy.length > 0 ? [`ORDER BY ${orderBy.map(quoteName).join(", ")}`] : []),
-      ].join(" ");
+      const sql = selectSql(files, schema, null, where, orderBy);
       const batches: Batch[] = [];
       for await (const batch of queryBatches(sql)) batches.push(batch);
       const columns = names.map((name) => {
@@ -167,40 +151,57 @@ export async function openParquet(options: ParquetOptions): Promise<Parquet> {
       };
     },
 
+    async *scan<const S extends Schema>(
+      files: readonly string[],
+      schema: S,
+      { where = [] }: { where?: readonly Bound[] } = {},
+    ): AsyncGenerator<Table<S>, void, void> {
+      for (const file of files) {
+        const present = new Set<string>();
+        const described = `SELECT column_name FROM (DESCRIBE SELECT * FROM ${quoteFiles([file])})`;
+        for await (const { columns } of queryBatches(described)) {
+          for (const name of columns["column_name"] as readonly string[]) present.add(name);
+        }
+        for await (const batch of queryBatches(selectSql([file], schema, present, where, [])))
+          yield batch as Table<S>;
+      }
+    },
+
+    async *scanCoded(files, schema, options = {}) {
+      using connection = await connect();
+      yield* scanCoded(connection, files, schema, options);
+    },
+
+    openTable: (file, texts = []) => openTableFile(file, texts, connect),
+
     queryBatches,
 
     close() {
       if (closed) return;
       closed = true;
-      for (const connection of open) connection.closeSync();
-      open.clear();
-      instance.closeSync();
+      // A connection that is closed under its query never answers: it is interrupted, and then closed by its user.
+      for (const connection of open) connection.interrupt();
+      if (open.size === 0) instance.closeSync();
     },
   };
 }
 
-/** DuckDB's vector size: the most rows that one chunk holds. */
-const CHUNK_ROWS = 2048;
-
-const STORED: Readonly<Record<WriteColumn["kind"], DuckDBType>> = {
-  float32: FLOAT,
-  float64: DOUBLE,
-  // Appended as DOUBLE, which needs no bigint per value, and cast when written.
-  integer: DOUBLE,
-  text: VARCHAR,
-};
 const READ: Readonly<Record<ColumnKind, string>> = { float32: "FLOAT", float64: "DOUBLE", text: "VARCHAR" };
 
-function fill(chunk: DuckDBDataChunk, index: number, column: WriteColumn, from: number, until: number): void {
-  if (column.kind === "text") return chunk.setColumnValues(index, column.values.slice(from, until));
-  const numbers = Array.from(column.values.subarray(from, until), (value) =>
-    Number.isNaN(value) ? null : value,
-  );
-  chunk.setColumnValues(index, numbers);
-}
-
-function literal(bound: number): string {
-  if (!Number.isFinite(bound)) throw new RangeError(`bound ${bound} is not a finite number`);
-  // With an exponent it is a DOUBLE; without one DuckDB would read a DECIMAL, which overflows.
-  return bound.toExponential();
+/** `present`: the columns that the files have, where some may be missing. */
+function selectSql(
+  files: readonly string[],
+  schema: Schema,
+  present: ReadonlySet<string> | null,
+  where: readonly Bound[],
+  orderBy: readonly string[],
+): string {
+  const selected = Object.entries(schema).map(([name, kind]) => {
+    const value = present === null || present.has(name) ? quoteName(name) : "NULL";
+    return `CAST(${value} AS ${READ[kind]}) AS ${quoteName(name)}`;
+  });
+  return [
+    `SELECT ${selected.join(", ")} FROM ${quoteFiles(files)}${whereSql(where)}`,
+    ...(orderBy.length > 0 ? [`ORDER BY ${orderBy.map(quoteName).join(", ")}`] : []),
+  ].join(" ");
 }

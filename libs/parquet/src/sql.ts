@@ -18,8 +18,18 @@ export function quoteName(name: string): string {
  * a pattern is refused with a RangeError, and so is an empty list.
  */
 export function quoteFiles(files: readonly string[]): string {
+  return readParquetSql(files, "");
+}
+
+/** The same of files that have different columns: what a file lacks is NULL. */
+export function unitedFiles(files: readonly string[]): string {
+  return readParquetSql(files, ", union_by_name = true");
+}
+
+function readParquetSql(files: readonly string[], options: string): string {
   if (files.length === 0) throw new RangeError("no files to read");
-  return `read_parquet([${files.map((file) => quoteText(plainPath(file))).join(", ")}], hive_partitioning = false)`;
+  const paths = files.map((file) => quoteText(plainPath(file))).join(", ");
+  return `read_parquet([${paths}], hive_partitioning = false${options})`;
 }
 
 /** Absolute, so that no path is read as an address or an option. */

@@ -1,4 +1,4 @@
-import { RpcError } from "@millrace/runtime";
+import { ObjectStoreUnavailableError, RpcError } from "@millrace/runtime";
 import type { CliConfig } from "./config.ts";
 import { errorText, Failure } from "./failure.ts";
 import type { Io } from "./io.ts";
@@ -53,6 +53,13 @@ export function createContext(
 /** The error as something the user can act on; null: it is a defect. */
 export function toFailure(error: unknown, home: string): Failure | null {
   if (error instanceof Failure) return error;
+  if (error instanceof ObjectStoreUnavailableError) {
+    return new Failure(
+      `the object store of the mesh in ${home} does not answer`,
+      `${START} \`npx millrace doctor\` says what is reachable.`,
+      { cause: error },
+    );
+  }
   if (!(error instanceof RpcError)) return null;
   if (error.code === "unavailable") {
     return new Failure(

@@ -1,5 +1,6 @@
+import type { ArchivePorts } from "@millrace/archive";
 import type { featureApi, GRPCInferenceService, registryApi } from "@millrace/contracts";
-import type { Broker } from "@millrace/stream";
+import type { Block, Broker } from "@millrace/stream";
 import type { RpcClient } from "./wiring.ts";
 
 /** The services, in the order in which an event meets them. */
@@ -27,6 +28,9 @@ export interface Clients {
   readonly feature: RpcClient<typeof featureApi.FeatureService>;
   readonly inference: RpcClient<typeof GRPCInferenceService>;
   readonly broker: Broker;
+  /** Archived blocks of a topic, in any order. */
+  archivedBlocks(topic: string): Promise<readonly Block[]>;
+  readonly archive: ArchivePorts;
   close(): Promise<void>;
 }
 

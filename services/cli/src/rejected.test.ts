@@ -1,30 +1,29 @@
 import { lineTopics } from "@millrace/contracts";
-import type { OutputRecord } from "@millrace/stream";
 import { createMemoryBroker } from "@millrace/testkit";
 import { describe, expect, it } from "vitest";
 import { readRejections } from "./rejected.ts";
 
-const rejection = (offset: number): OutputRecord => ({
-  topic: "flights.rejected",
-  partition: 0,
-  key: null,
-  value: `value ${offset}`,
-  headers: {
-    "mr-reason": "not-json",
-    "mr-origin": `flights.departures/0/${offset}`,
-    "mr-source": `flights.departures/0/${offset}/0`,
-  },
-});
-
 describe("readRejections", () => {
-  it("gives a rejection once that ingest wrote again after a crash", async () => {
+  it("gives what ingest refused, with reason and origin, and without ingest's own headers", async () => {
     const broker = createMemoryBroker();
-    await broker.ensureTopics(lineTopics("flights"), 1);
-    broker.write([3, 7, 3, 7, 9].map(rejection));
+    await broker.ensureTopics(lineTopics("flights"), 2);
+    for (const [offset, partition] of [
+      [3, 0],
+      [7, 0],
+      [9, 1],
+    ] as const) {
+      const headers = {
+        note: "kept",
+        "mr-reason": "not-json",
+        "mr-origin": `flights.departures/${partition}/${offset}`,
+        "mr-source": `flights.departures/${partition}/${offset}/0`,
+      };
+      broker.write([{ topic: "flights.rejected", partition, key: null, value: `value ${offset}`, headers }]);
+    }
     const found: string[] = [];
-    await readRejections(broker, "flights", "group", ({ at, origin }) =>
-      found.push(`${at} ${origin?.offset}`),
+    await readRejections(broker, "flights", ({ at, origin, reason, headers }) =>
+      found.push(`${at} ${origin?.offset} ${reason} ${Object.keys(headers)}`),
     );
-    expect(found).toEqual(["0/0 3", "0/1 7", "0/4 9"]);
+    expect(found).toEqual(["0/0 3 not-json note", "0/1 7 not-json note", "1/0 9 not-json note"]);
   });
 });

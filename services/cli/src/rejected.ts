@@ -1,6 +1,5 @@
-import { HEADERS, lineTopic, parsePosition } from "@millrace/contracts";
-import { withDeadline } from "@millrace/runtime";
-import { type Broker, headerText, partitionKey, Seen, type StreamRecord } from "@millrace/stream";
+import { HEADERS, lineTopic } from "@millrace/contracts";
+import { type Broker, headerText, type StreamRecord } from "@millrace/stream";
 import { Failure } from "./failure.ts";
 import { printable } from "./text.ts";
 
@@ -19,55 +18,20 @@ export interface Rejection {
   readonly headers: Readonly<Record<string, Uint8Array>>;
 }
 
-const READ_MS = 120_000;
-
 /**
- * Gives every rejection of a line, from the first kept to the newest at the time of the call, to `take`; one that
- * ingest wrote again after a crash, once. Memory stays bounded: one batch at a time. Throws a Failure when the line
- * has no such topic.
+ * Gives every rejection of a line, from the first kept to the newest at the time of the call, to `take`. Memory stays
+ * bounded: one batch at a time. Throws a Failure when the line has no such topic.
  */
 export async function readRejections(
   broker: Broker,
   line: string,
-  group: string,
   take: (rejection: Rejection) => void,
 ): Promise<void> {
   const topic = lineTopic(line, "rejected");
-  const ends = await partitionEnds(broker, topic, line);
-  const open = new Set(ends.filter(({ first, end }) => end > first).map(({ partition }) => partition));
-  if (open.size === 0) return;
-  const endOf = new Map(ends.map(({ partition, end }) => [partition, end]));
-  const next = new Map<string, number | null>();
-  const seen = new Seen();
-  let finish: () => void;
-  let fail: (error: unknown) => void;
-  const done = new Promise<void>((resolve, reject) => {
-    finish = resolve;
-    fail = reject;
-  });
-  const consumption = await broker.consume({
-    group,
-    topics: [topic],
-    onAssigned: async () => next,
-    onRevoked: async () => {},
-    onBatch: async ({ partition, records }) => {
-      const end = endOf.get(partition) ?? 0;
-      const position = partitionKey(topic, partition);
-      for (const record of records) {
-        if (record.offset >= end || record.offset < (next.get(position) ?? 0)) continue;
-        next.set(position, record.offset + 1);
-        const source = parsePosition(headerText(record, HEADERS.source) ?? "");
-        if (source === null || seen.advance(source)) take(toRejection(record));
-      }
-      if ((next.get(position) ?? 0) >= end) open.delete(partition);
-      if (open.size === 0) finish();
-    },
-    onFailed: (error) => fail(error),
-  });
-  try {
-    await withDeadline(READ_MS, `reading ${topic}`, done);
-  } finally {
-    await consumption.stop();
+  for (const { partition, first, end } of await partitionEnds(broker, topic, line)) {
+    for await (const records of broker.read(topic, partition, first, end)) {
+      for (const record of records) take(toRejection(record));
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { doctor } from "./commands/doctor.ts";
 import { env } from "./commands/env.ts";
+import { getFeatures, type VerifyOptions, verifyFeatures } from "./commands/features-commands.ts";
 import { apply, lines } from "./commands/line-commands.ts";
 import { down, up, upDetached } from "./commands/mesh-commands.ts";
 import { predict } from "./commands/predict.ts";
@@ -242,6 +243,32 @@ function createProgram(ports: CliPorts, print: (result: Result, json: boolean) =
       made
         .option("--to <version>", "the version (default: the champion before this one)", wholeNumber)
         .option("--reason <text>", "why; kept in the history", "by hand"),
+  );
+
+  const features = program
+    .command("features")
+    .description("See an entity's features as they are now, and verify those that were served")
+    .addHelpText(
+      "after",
+      `\nExample\n  npx millrace features get flights '{"origin":"ORD"}'\n  npx millrace features verify flights`,
+    );
+  command(
+    features,
+    "get <line> <entity>",
+    "Show the vector of an entity now: JSON with the key fields of the stream predicted on, others as known",
+    [`npx millrace features get flights '{"origin":"ORD","destination":"LGA"}'`],
+    (context, [line, entity]) => getFeatures(context, line as string, entity as string),
+  );
+  command(
+    features,
+    "verify <line>",
+    "Compute vectors again from the archive and compare them with those served, bit for bit; exit code 1 if some differ",
+    ["npx millrace features verify flights", "npx millrace features verify flights --all --json"],
+    (context, [line, options]) => verifyFeatures(context, line as string, options as VerifyOptions),
+    (made) =>
+      made
+        .option("--events <number>", "the newest archived events of each partition", wholeNumber, 20_000)
+        .option("--all", "every archived event whose vector is still on its topic"),
   );
 
   const rejected = program

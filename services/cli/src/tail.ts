@@ -1,5 +1,6 @@
 import type { Decision, DriftReport, Progress, RegistryChange } from "@millrace/contracts";
 import { lineTopic, lineTopics, MESH_TOPICS } from "@millrace/contracts";
+import { every } from "@millrace/runtime";
 import { type Broker, partitionKey, type StreamRecord } from "@millrace/stream";
 
 /** What the mesh has written down about a line, oldest first; grows while the tail runs. */
@@ -14,12 +15,16 @@ export interface Tail {
 /** Progress of old runs is of no use to anyone who watches. */
 const PROGRESS_MAX = 2_000;
 
-/** Reads drift reports, decisions, progress and registry changes of a line from their beginning, and goes on. */
+const LOOK_MS = 250;
+
+/**
+ * Reads drift reports, decisions, progress and registry changes of a line from their beginning, and goes on looking for
+ * more. What cannot be read goes to `onProblem`, and is tried again.
+ */
 export async function tailLine(
   broker: Broker,
   line: { readonly name: string; readonly partitions: number },
-  group: string,
-  onFailed: (error: unknown) => void,
+  onProblem: (error: unknown) => void,
 ): Promise<Tail> {
   const drift = lineTopic(line.name, "drift");
   await broker.ensureTopics(Object.values(MESH_TOPICS), 1);
@@ -41,22 +46,32 @@ export async function tailLine(
     else changes.push(value as RegistryChange);
     if (progress.length > PROGRESS_MAX) progress.splice(0, progress.length - PROGRESS_MAX);
   };
-  // The group commits nothing; without this a new assignment would read everything again.
-  const next = new Map<string, number | null>();
-  const consumption = await broker.consume({
-    group,
-    topics: [drift, ...Object.values(MESH_TOPICS).map(({ name }) => name)],
-    onAssigned: async () => next,
-    onRevoked: async () => {},
-    onBatch: async (batch) => {
-      const position = partitionKey(batch.topic, batch.partition);
-      for (const record of batch.records) {
-        if (record.offset < (next.get(position) ?? 0)) continue;
-        take(record);
-        next.set(position, record.offset + 1);
+  const next = new Map<string, number>();
+  const look = async (): Promise<void> => {
+    for (const topic of [drift, ...Object.values(MESH_TOPICS).map(({ name }) => name)]) {
+      for (const { partition, first, end } of await broker.offsets(topic)) {
+        const position = partitionKey(topic, partition);
+        for await (const records of broker.read(topic, partition, next.get(position) ?? first, end)) {
+          for (const record of records) {
+            take(record);
+            next.set(position, record.offset + 1);
+          }
+        }
+        next.set(position, end);
       }
+    }
+  };
+  await look();
+  const stopped = new AbortController();
+  const looking = every(LOOK_MS, stopped.signal, look, onProblem);
+  return {
+    reports,
+    decisions,
+    progress,
+    changes,
+    stop: async () => {
+      stopped.abort();
+      await looking;
     },
-    onFailed,
-  });
-  return { reports, decisions, progress, changes, stop: () => consumption.stop() };
+  };
 }

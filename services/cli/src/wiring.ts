@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { BlockFiles } from "@millrace/archive";
 import { featureApi, GRPCInferenceService, registryApi } from "@millrace/contracts";
 import { createKafkaBroker } from "@millrace/kafka";
 import {
@@ -15,13 +16,20 @@ import {
   StartError,
   startMesh,
 } from "@millrace/local";
+import { createObjectStore } from "@millrace/objects";
+import { openParquet, type Parquet } from "@millrace/parquet";
 import { createRpcClient } from "@millrace/rpc";
 import { createLog } from "@millrace/runtime";
+import { blockOf } from "@millrace/stream";
 import type { CliConfig } from "./config.ts";
 import { Failure } from "./failure.ts";
 import type { Clients, Local, MeshAddress } from "./mesh.ts";
 
 export type { RpcClient } from "@millrace/rpc";
+
+/** The bucket of a local mesh: the services' default. */
+const BUCKET = "millrace";
+const PARQUET_MEMORY_MB = 512;
 
 /** The repository's root folder. */
 export const repository: string = REPOSITORY;
@@ -79,6 +87,7 @@ export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
   const registry = createRpcClient(registryApi.RegistryService, address.registry, { token });
   const feature = createRpcClient(featureApi.FeatureService, address.feature, { token });
   const inference = createRpcClient(GRPCInferenceService, address.inference, { token: null });
+  const log = createLog("cli", config.logLevel);
   const broker = createKafkaBroker({
     clientId: "millrace-cli",
     brokers: kafka.brokers.split(","),
@@ -86,18 +95,36 @@ export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
       kafka.username === undefined || kafka.password === undefined
         ? null
         : { username: kafka.username, password: kafka.password },
-    log: createLog("cli", config.logLevel),
+    log,
   });
+  const objects = createObjectStore({ ...address.s3, bucket: BUCKET, log });
+  const scratch = join(address.home, "cache");
+  let opened: Promise<Parquet> | undefined;
+  const parquet = (): Promise<Parquet> => {
+    opened ??= openParquet({ memoryMb: PARQUET_MEMORY_MB, threads: 1, scratch: join(scratch, "spill") });
+    return opened;
+  };
   return {
     registry,
     feature,
     inference,
     broker,
+    archivedBlocks: async (topic) =>
+      (await registry.listBlocks({ topic, sinceTimeMs: 0n })).blocks.map(blockOf),
+    archive: {
+      files: new BlockFiles(join(scratch, "blocks"), objects),
+      parquet: {
+        scan: async function* (files, schema) {
+          yield* (await parquet()).scan(files, schema);
+        },
+      },
+    },
     close: async () => {
       registry.close();
       feature.close();
       inference.close();
       await broker.stop();
+      (await opened)?.close();
     },
   };
 }

@@ -1,107 +1,57 @@
-import { join } from "node:path";
-import { canonicalJson, featureApi, type LineStatus, lineTopic } from "@millrace/contracts";
-import { featurePart } from "@millrace/lines";
+import type { ArchivePorts } from "@millrace/archive";
+import { featureApi, type LineStatus } from "@millrace/contracts";
 import type { Handlers, RpcServer } from "@millrace/rpc";
-import { type Clock, every, type Fail, type Log, meter, type Service, sha256Hex } from "@millrace/runtime";
 import {
-  type AppliedLine,
+  type Clock,
+  every,
+  type Fail,
+  type Log,
+  meter,
+  type ObjectStore,
+  type Service,
+} from "@millrace/runtime";
+import {
+  type Block,
   type Broker,
+  type CheckpointIndex,
   type FollowedLines,
-  fileCheckpoints,
   followLines,
   type LineSource,
-  type RunningStep,
-  startStep,
 } from "@millrace/stream";
-import { type ComputeTask, createComputeTask } from "./compute.ts";
 import type { FeatureConfig } from "./config.ts";
+import { type FeatureLine, startLine } from "./line.ts";
 import { createOnlineHandlers } from "./online.ts";
-import { createWatchTask, type WatchTask } from "./watch.ts";
 
-export interface FeaturePorts {
+export interface FeaturePorts extends ArchivePorts {
   readonly broker: Broker;
   readonly lines: LineSource;
+  readonly objects: ObjectStore;
+  /** The index of a step's shared checkpoints. */
+  readonly checkpointIndex: (line: string, step: string) => CheckpointIndex;
+  /** Archived blocks of a topic, in any order. */
+  readonly blocks: (topic: string) => Promise<readonly Block[]>;
   readonly serveOnline: (
     service: typeof featureApi.FeatureService,
     handlers: Handlers<typeof featureApi.FeatureService>,
   ) => Promise<RpcServer>;
+  /** How often a sample of what was served is computed again. */
+  readonly verifyEveryMs: number;
   readonly clock: Clock;
   readonly log: Log;
   readonly fail: Fail;
   readonly close: () => Promise<void>;
 }
 
-/** The steps of one line. */
-export interface FeatureLine {
-  readonly applied: AppliedLine;
-  readonly featureDigest: string;
-  readonly computing: ReadonlyMap<number, ComputeTask>;
-  readonly watching: ReadonlyMap<number, WatchTask>;
-  readonly compute: RunningStep;
-  readonly watch: RunningStep;
-  stop(): Promise<void>;
-}
-
-const CHECKPOINT_MS = 2_000;
 const DETAILS_MS = 1_000;
 
 /** Features, label join and drift watch for every applied line. */
 export function buildFeature(config: Pick<FeatureConfig, "MILLRACE_DATA">, ports: FeaturePorts): Service {
-  const { broker, clock, log, fail } = ports;
-  const stepPorts = { broker, clock, log, fail };
+  const { clock, log, fail } = ports;
   const stopped = new AbortController();
   let followed: FollowedLines<FeatureLine> | undefined;
   let server: RpcServer | undefined;
   let details: Readonly<Record<string, Record<string, unknown>>> = {};
   let refreshing: Promise<void> = Promise.resolve();
-
-  const startLine = async (applied: AppliedLine): Promise<FeatureLine> => {
-    const { line } = applied;
-    const featureDigest = sha256Hex(canonicalJson(featurePart(line)));
-    const checkpoints = (step: string): ReturnType<typeof fileCheckpoints> =>
-      fileCheckpoints(join(config.MILLRACE_DATA, line.name, step));
-    const computing = new Map<number, ComputeTask>();
-    const watching = new Map<number, WatchTask>();
-    const compute = await startStep(
-      {
-        name: `${line.name}.compute`,
-        topics: [lineTopic(line.name, "events")],
-        checkpoints: checkpoints("compute"),
-        checkpointEveryMs: CHECKPOINT_MS,
-        createTask: (partition, snapshot) => {
-          const task = createComputeTask(line, featureDigest, snapshot);
-          computing.set(partition, task);
-          return task;
-        },
-      },
-      stepPorts,
-    );
-    const watch = await startStep(
-      {
-        name: `${line.name}.watch`,
-        topics: [lineTopic(line.name, "predictions"), lineTopic(line.name, "examples")],
-        checkpoints: checkpoints("watch"),
-        checkpointEveryMs: CHECKPOINT_MS,
-        createTask: (partition, snapshot) => {
-          const task = createWatchTask(line, snapshot);
-          watching.set(partition, task);
-          return task;
-        },
-      },
-      stepPorts,
-    );
-    return {
-      applied,
-      featureDigest,
-      computing,
-      watching,
-      compute,
-      watch,
-      stop: async () => {
-        await Promise.all([compute.stop(), watch.stop()]);
-      },
-    };
-  };
 
   const lines = (): ReadonlyMap<string, FeatureLine> => followed?.running() ?? new Map();
 
@@ -118,8 +68,17 @@ export function buildFeature(config: Pick<FeatureConfig, "MILLRACE_DATA">, ports
       .createObservableGauge("millrace_feature_lag", { description: "Records still to be read, by step" })
       .addCallback((result) => {
         for (const [name, line] of lines()) {
-          result.observe(line.compute.lag(), { line: name, step: "compute" });
-          result.observe(line.watch.lag(), { line: name, step: "watch" });
+          for (const [step, lag] of Object.entries(lagOf(line))) result.observe(lag, { line: name, step });
+        }
+      });
+    meter()
+      .createObservableGauge("millrace_feature_state", {
+        description: "What the online state holds, by kind",
+      })
+      .addCallback((result) => {
+        for (const [name, line] of lines()) {
+          for (const [kind, size] of Object.entries(sizesOf(line)))
+            result.observe(size, { line: name, kind });
         }
       });
   };
@@ -127,7 +86,11 @@ export function buildFeature(config: Pick<FeatureConfig, "MILLRACE_DATA">, ports
   return {
     start: async () => {
       observe();
-      followed = followLines(ports.lines, startLine, log);
+      followed = followLines(
+        ports.lines,
+        (applied, former, signal) => startLine(applied, former, config.MILLRACE_DATA, ports, signal),
+        log,
+      );
       server = await ports.serveOnline(featureApi.FeatureService, createOnlineHandlers(lines, clock));
       log.info({ port: server.port }, "serving online features");
       // Quality sorts its rows: once a second at most, however often the status is asked for.
@@ -154,9 +117,17 @@ export function buildFeature(config: Pick<FeatureConfig, "MILLRACE_DATA">, ports
           name,
           {
             counts: countsOf(line),
-            lag: { compute: line.compute.lag(), watch: line.watch.lag() },
-            streamTimeMs: Math.max(0, ...[...line.computing.values()].map((task) => task.streamTimeMs)),
-            details: { featureDigest: line.featureDigest, ...details[name] },
+            lag: lagOf(line),
+            streamTimeMs: Math.max(
+              0,
+              ...[...line.computing.values()].map(({ computation }) => computation.newestTimeMs),
+            ),
+            details: {
+              featureDigest: line.featureDigest,
+              state: sizesOf(line),
+              verified: line.verifying.results(),
+              ...details[name],
+            },
           },
         ]),
       ),
@@ -164,11 +135,24 @@ export function buildFeature(config: Pick<FeatureConfig, "MILLRACE_DATA">, ports
 }
 
 function countsOf(line: FeatureLine): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const task of [...line.computing.values(), ...line.watching.values()]) {
-    for (const [name, value] of Object.entries(task.counts())) counts[name] = (counts[name] ?? 0) + value;
+  const computing = [...line.computing.values()].map(({ computation }) => computation.counts());
+  return summed([...computing, ...[...line.watching.values()].map((task) => task.counts())]);
+}
+
+function lagOf({ compute, watch }: FeatureLine): Record<string, number> {
+  return { compute: compute.lag(), ...(watch === null ? {} : { watch: watch.lag() }) };
+}
+
+function sizesOf(line: FeatureLine): Record<string, number> {
+  return summed([...line.computing.values()].map(({ computation }) => ({ ...computation.engine.sizes })));
+}
+
+function summed(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const one of all) {
+    for (const [name, value] of Object.entries(one)) sums[name] = (sums[name] ?? 0) + value;
   }
-  return counts;
+  return sums;
 }
 
 /** Live quality and drift of the line. A line of several partitions shows the partition with the most labels. */
@@ -179,5 +163,5 @@ function detailsOf(line: FeatureLine): Record<string, unknown> {
   return { ...tasks[0]?.details() };
 }
 
-/** The steps themselves, for simulations that run them on fakes. */
+/** The step itself, for simulations that run it on fakes. */
 export { createComputeTask } from "./compute.ts";

@@ -1,8 +1,12 @@
 import type { DriftReport, Example, LiveQuality, Prediction } from "@millrace/contracts";
 import flights from "@millrace/line-flights";
+import type { LearningLine } from "@millrace/lines";
 import type { StreamRecord } from "@millrace/stream";
+import { memoryRecord } from "@millrace/testkit";
 import { describe, expect, it } from "vitest";
 import { createWatchTask, type WatchTask } from "./watch.ts";
+
+const line = flights as LearningLine;
 
 function random(seed: number): () => number {
   let state = seed >>> 0;
@@ -16,15 +20,7 @@ const record = (
   kind: "predictions" | "examples",
   value: Prediction | Example,
   offset: number,
-): StreamRecord => ({
-  topic: `flights.${kind}`,
-  partition: 0,
-  offset,
-  timestampMs: 0,
-  key: null,
-  value: Buffer.from(JSON.stringify(value)),
-  headers: {},
-});
+): StreamRecord => memoryRecord({ topic: `flights.${kind}`, offset, value: JSON.stringify(value) });
 
 /** Feeds `rows` matured predictions of one version; after row `changeAt` short flights are late far more often. */
 async function feed(
@@ -54,7 +50,18 @@ async function feed(
       shadows,
       predictedAtMs: 0,
     };
-    const example = { id, time, knownAt: time + 1_000, label, values, features: "f" };
+    const example: Example = {
+      id,
+      time,
+      knownAt: time + 1_000,
+      label,
+      values,
+      features: "f",
+      revision: 0,
+      labelled: "event",
+      vectorAcceptedAtMs: time,
+      labelAcceptedAtMs: time + 1_000,
+    };
     const pair = [record("predictions", prediction, i), record("examples", example, i)];
     await task.process(i % 2 === 0 ? pair : pair.reverse(), (_cause, topic, { value }) => {
       expect(topic).toBe("flights.drift");
@@ -69,7 +76,7 @@ const quality = (task: WatchTask): { window: LiveQuality; byVersion: Record<stri
 
 describe("watch", () => {
   it("is quiet while predictions hold, and reports harm with its start once they do not", async () => {
-    const task = createWatchTask(flights, null);
+    const task = createWatchTask(line, null);
     expect(await feed(task, 2, 6_000, Number.POSITIVE_INFINITY, 1)).toEqual([]);
     const [report] = await feed(task, 3, 8_000, 5_000, 2);
     expect(report).toMatchObject({ line: "flights", kind: "harm", version: 3 });
@@ -79,11 +86,11 @@ describe("watch", () => {
   });
 
   it("never reports on the baseline", async () => {
-    expect(await feed(createWatchTask(flights, null), 1, 4_000, 0, 3)).toEqual([]);
+    expect(await feed(createWatchTask(line, null), 1, 4_000, 0, 3)).toEqual([]);
   });
 
   it("counts every matured prediction once, and compares with the first model", async () => {
-    const task = createWatchTask(flights, null);
+    const task = createWatchTask(line, null);
     await feed(task, 2, 1_500, Number.POSITIVE_INFINITY, 4);
     await feed(task, 3, 1_000, Number.POSITIVE_INFINITY, 5);
     expect(task.counts()["watched"]).toBe(2_500);
@@ -95,12 +102,57 @@ describe("watch", () => {
   });
 
   it("goes on from a snapshot as if nothing had happened", async () => {
-    const whole = createWatchTask(flights, null);
+    const whole = createWatchTask(line, null);
     await feed(whole, 2, 2_000, Number.POSITIVE_INFINITY, 6);
-    const restored = createWatchTask(flights, structuredClone(whole.snapshot()));
+    const restored = createWatchTask(line, structuredClone(whole.snapshot()));
     const [a, b] = [await feed(whole, 3, 3_000, 1_500, 7), await feed(restored, 3, 3_000, 1_500, 7)];
     expect(b).toEqual(a);
     expect(restored.counts()).toEqual(whole.counts());
     expect(quality(restored)).toEqual(quality(whole));
+  });
+
+  it("does not take early positives for harm where silence means no", async () => {
+    const silent: LearningLine = { ...line, label: { ...line.label, silence: "negative", waitFor: "1h" } };
+    const task = createWatchTask(silent, null);
+    const next = random(5);
+    const reports: unknown[] = [];
+    const examples: { at: number; record: StreamRecord }[] = [];
+    let offset = 0;
+    for (let i = 0; i < 12_000; i++) {
+      const time = i * 5_000;
+      const id = `s-${i}`;
+      const values = flights.features.map(() => next());
+      const prediction: Prediction = {
+        id,
+        time,
+        score: 0.3,
+        version: 2,
+        model: "m",
+        features: "f",
+        shadows: {},
+        predictedAtMs: 0,
+      };
+      const late = next() < 0.3;
+      const knownAt = time + (late ? 60_000 : 3_600_000);
+      const example: Example = {
+        id,
+        time,
+        knownAt,
+        label: late ? 1 : 0,
+        values,
+        features: "f",
+        revision: 0,
+        labelled: late ? "event" : "silence",
+        vectorAcceptedAtMs: time,
+        labelAcceptedAtMs: knownAt,
+      };
+      examples.push({ at: knownAt, record: record("examples", example, offset++) });
+      await task.process([record("predictions", prediction, i)], () => {});
+    }
+    for (const one of examples.sort((a, b) => a.at - b.at)) {
+      await task.process([one.record], () => void reports.push(one));
+    }
+    expect(reports).toEqual([]);
+    expect(task.counts()["watched"]).toBeGreaterThan(11_000);
   });
 });

@@ -8,7 +8,7 @@ import {
   type Prediction,
 } from "@millrace/contracts";
 import { HarmDetector, type HarmSnapshot } from "@millrace/drift";
-import { checkedDurationMs, featureNames, type LineDefinition } from "@millrace/lines";
+import { checkedDurationMs, featureNames, type LearningLine } from "@millrace/lines";
 import { currentTraceparent, withSpan } from "@millrace/runtime";
 import type { Emit, StreamRecord, Task } from "@millrace/stream";
 import { type InputsSnapshot, InputWatch } from "./input-watch.ts";
@@ -42,9 +42,13 @@ interface Detection {
   readonly reportedAtMs: number;
 }
 
+type Pair = readonly [Prediction, Example];
+
 interface WatchSnapshot {
   readonly predictions: readonly Prediction[];
   readonly examples: readonly Example[];
+  readonly maturing: readonly Pair[];
+  readonly newestKnownMs: number;
   readonly window: ScoredSnapshot;
   readonly versions: readonly (readonly [version: number, scored: ScoredSnapshot])[];
   readonly medianValues: readonly (readonly (number | null)[])[];
@@ -65,7 +69,7 @@ export interface WatchTask extends Task {
  * Step 6: predictions and examples of one partition to live quality and drift reports. An example and its
  * prediction may come in either order. The evidence is kept per champion: it starts anew with each version.
  */
-export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchTask {
+export function createWatchTask(line: LearningLine, snapshot: unknown): WatchTask {
   const saved = snapshot as WatchSnapshot | null;
   const driftTopic = lineTopic(line.name, "drift");
   const names = featureNames(line);
@@ -89,6 +93,13 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
   let reports = saved?.reports ?? 0;
   let lastReport = saved?.lastReport ?? null;
   let expiredAtMs = 0;
+  /**
+   * Where silence means no, positives are known before negatives of the same age: a pair waits until its event's wait
+   * is over, by event time, oldest first. Otherwise what comes early would look like harm.
+   */
+  const maturing = [...(saved?.maturing ?? [])];
+  const matureMs = line.label.silence === "negative" ? waitMs : 0;
+  let newestKnownMs = saved?.newestKnownMs ?? 0;
 
   const learnMedians = (example: Example): void => {
     if (medians !== null) return;
@@ -138,7 +149,17 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
     return report;
   };
 
-  const pairOf = (record: StreamRecord): readonly [Prediction, Example] | null => {
+  /** The pairs that are complete by now, oldest first. */
+  const ripe = (pair: Pair): readonly Pair[] => {
+    newestKnownMs = Math.max(newestKnownMs, pair[1].knownAt);
+    let at = maturing.length;
+    while (at > 0 && (maturing[at - 1] as Pair)[1].time > pair[1].time) at--;
+    maturing.splice(at, 0, pair);
+    const until = maturing.findIndex(([, { time }]) => time + matureMs > newestKnownMs);
+    return maturing.splice(0, until === -1 ? maturing.length : until);
+  };
+
+  const pairOf = (record: StreamRecord): Pair | null => {
     const value: unknown = JSON.parse(textOf(record));
     if (record.topic.endsWith(".predictions")) {
       const prediction = value as Prediction;
@@ -148,13 +169,16 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
       return example === undefined ? null : [prediction, example];
     }
     const example = value as Example;
+    // A correction: the prediction was weighed against the first label, and evidence is not taken back.
+    if (example.revision > 0) return null;
     const prediction = predictions.get(example.id);
     if (prediction === undefined) examples.set(example.id, example);
     else predictions.delete(example.id);
     if (example.knownAt - expiredAtMs > waitMs / 10) {
       expiredAtMs = example.knownAt;
-      dropOlder(predictions, expiredAtMs - waitMs);
-      dropOlder(examples, expiredAtMs - waitMs);
+      // A negative by silence is given when the stream's time, which lies a little behind, has passed its wait.
+      dropOlder(predictions, expiredAtMs - 1.1 * waitMs);
+      dropOlder(examples, expiredAtMs - 1.1 * waitMs);
     }
     return prediction === undefined ? null : [prediction, example];
   };
@@ -163,13 +187,18 @@ export function createWatchTask(line: LineDefinition, snapshot: unknown): WatchT
     process: async (records, emit) => {
       for (const record of records) {
         const pair = pairOf(record);
-        const report = pair === null ? null : addPair(...pair);
-        if (report !== null) await emitReport(driftTopic, record, report, emit);
+        if (pair === null) continue;
+        for (const mature of matureMs === 0 ? [pair] : ripe(pair)) {
+          const report = addPair(...mature);
+          if (report !== null) await emitReport(driftTopic, record, report, emit);
+        }
       }
     },
     snapshot: (): WatchSnapshot => ({
       predictions: [...predictions.values()],
       examples: [...examples.values()],
+      maturing,
+      newestKnownMs,
       window: window.snapshot(),
       versions: [...versions].map(([number, scored]) => [number, scored.snapshot()] as const),
       medianValues,

@@ -1,10 +1,11 @@
-import { type FeatureVector, lineTopic, type Prediction } from "@millrace/contracts";
+import { type FeatureVector, lineTopic, type Prediction, readVector } from "@millrace/contracts";
 import { type Clock, type Log, sleep, withDeadline } from "@millrace/runtime";
 import type { Handle, SwapController } from "@millrace/serving";
 import {
   type Broker,
   type CheckpointStore,
   type Emit,
+  type MemberMemory,
   type RunningStep,
   type StepDefinition,
   type StreamRecord,
@@ -142,7 +143,7 @@ function createScoreTask(
 
   return {
     process: async (records, emit) => {
-      const scorable = records.map(readVector);
+      const scorable = records.map(toScorable);
       for (const [i, one] of scorable.entries()) {
         if (one !== null) continue;
         const { partition, offset } = records[i] as StreamRecord;
@@ -175,19 +176,9 @@ interface Scorable {
 }
 
 /** null when the record is no feature vector. */
-function readVector(record: StreamRecord): Scorable | null {
-  try {
-    const vector = JSON.parse(Buffer.from(record.value ?? []).toString("utf8")) as FeatureVector;
-    const isVector =
-      typeof vector.id === "string" &&
-      Number.isFinite(vector.time) &&
-      typeof vector.features === "string" &&
-      Array.isArray(vector.values) &&
-      vector.values.every((value) => value === null || typeof value === "number");
-    return isVector ? { record, vector } : null;
-  } catch {
-    return null;
-  }
+function toScorable(record: StreamRecord): Scorable | null {
+  const vector = readVector(record.value);
+  return vector === null ? null : { record, vector };
 }
 
 /** Cuts vectors, in order, into runs that one matrix can hold. */
@@ -239,6 +230,8 @@ export interface Scoring {
 export interface ScoringPorts {
   readonly broker: Broker;
   readonly checkpoints: CheckpointStore;
+  /** Where the member's id in the consumer group is kept over a kill. */
+  readonly member?: MemberMemory;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -253,7 +246,7 @@ const STOP_MS = 3_000;
  * checkpoint: the service's requests must not suffer from it.
  */
 export function keepScoring(line: ScoredLine, ports: ScoringPorts): Scoring {
-  const { broker, checkpoints, clock, log } = ports;
+  const { broker, checkpoints, member, clock, log } = ports;
   const stopped = new AbortController();
   const tasks = new Map<number, ScoreTask>();
   let step: RunningStep | null = null;
@@ -261,7 +254,9 @@ export function keepScoring(line: ScoredLine, ports: ScoringPorts): Scoring {
   const definition: StepDefinition = {
     name: `${line.name}.predict`,
     topics: [lineTopic(line.name, "features")],
+    outputs: [lineTopic(line.name, "predictions")],
     checkpoints,
+    ...(member === undefined ? {} : { member }),
     checkpointEveryMs: CHECKPOINT_MS,
     recordsMax: RECORDS_MAX,
     createTask: (partition, snapshot, stopping) => {

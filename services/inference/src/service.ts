@@ -3,7 +3,7 @@ import type { GRPCInferenceService, Health, LineStatus } from "@millrace/contrac
 import type { Handlers, RpcServer } from "@millrace/rpc";
 import { type Clock, type Log, meter, type ObjectStore, type Service, withDeadline } from "@millrace/runtime";
 import { artifactFolder, type Loader } from "@millrace/serving";
-import { type Broker, fileCheckpoints } from "@millrace/stream";
+import { type Broker, fileCheckpoints, memberFile } from "@millrace/stream";
 import { createBatcher } from "./batch.ts";
 import type { InferenceConfig } from "./config.ts";
 import { lastGoodFile } from "./last-good.ts";
@@ -70,9 +70,18 @@ export function buildInference(
   const addLine = (served: ServedLine): void => {
     const { name, controller } = served;
     lines.set(name, Object.assign(served, { requests: { answered: 0, failed: 0 } }));
-    const checkpoints = fileCheckpoints(join(folder, name, "predict"));
+    const own = join(folder, name, "predict");
     const scored = { name, controller, featureDigest: () => served.featureDigest };
-    scorings.set(name, keepScoring(scored, { broker, checkpoints, clock, log }));
+    scorings.set(
+      name,
+      keepScoring(scored, {
+        broker,
+        checkpoints: fileCheckpoints(own),
+        member: memberFile(join(own, "member")),
+        clock,
+        log,
+      }),
+    );
   };
 
   const observe = (): void => {

@@ -1,5 +1,5 @@
 import { canonicalJson, type registryApi } from "@millrace/contracts";
-import { checkLine, featurePart } from "@millrace/lines";
+import { checkLine, featurePart, isLearning } from "@millrace/lines";
 import { type Clock, every, type Log, type Meter, sha256Hex, sleep, withSpan } from "@millrace/runtime";
 import {
   type Artifacts,
@@ -165,12 +165,14 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
     digest,
     definitionJson,
   }: Awaited<ReturnType<AspiredSource["lines"]>>[number]): void => {
-    const line = lineOf(name);
     if (definitions.get(name) === digest) return;
     definitions.set(name, digest);
     const checked = checkLine(JSON.parse(definitionJson));
-    if (checked.ok) line.featureDigest = sha256Hex(canonicalJson(featurePart(checked.line)));
-    else log.error({ line: name, issues: checked.issues }, "the registry holds a line that does not check");
+    if (!checked.ok) {
+      log.error({ line: name, issues: checked.issues }, "the registry holds a line that does not check");
+    } else if (isLearning(checked.line)) {
+      lineOf(name).featureDigest = sha256Hex(canonicalJson(featurePart(checked.line)));
+    }
   };
 
   let asked = false;

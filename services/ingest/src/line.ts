@@ -6,6 +6,7 @@ import {
   type AppliedLine,
   type Broker,
   fileCheckpoints,
+  memberFile,
   type RunningArchive,
   type RunningStep,
   startArchive,
@@ -14,6 +15,7 @@ import {
 import { createAcceptStep } from "./accept.ts";
 import { archiveDefinition } from "./archive.ts";
 import type { IngestMetrics } from "./metrics.ts";
+import { streamsWithSchemas } from "./outside.ts";
 import type { IngestPorts } from "./service.ts";
 
 /** The steps of one line, from its definition's arrival to its end. */
@@ -42,7 +44,16 @@ export function takeUpLine(
   metrics: IngestMetrics,
   ports: IngestPorts,
 ): RunningLine {
-  const accept = createAcceptStep(line, fileCheckpoints(join(folder, line.name, "accept")), metrics);
+  const own = join(folder, line.name);
+  const accept = createAcceptStep(line, fileCheckpoints(join(own, "accept")), metrics, {
+    outside: ports,
+    clock: ports.clock,
+  });
+  const accepting = { ...accept.definition, member: memberFile(join(own, "accept", "member")) };
+  const archiving = {
+    ...archiveDefinition(line, { ...ports, scratch: folder }),
+    member: memberFile(join(own, "archive", "member")),
+  };
   let state: State = { kind: "preparing" };
 
   const refuse = (problem: string): void => {
@@ -57,11 +68,11 @@ export function takeUpLine(
     RETRY_MS,
     starting.signal,
     async () => {
-      const problem = await prepareTopics(line, ports.broker);
+      const problem = lacksSchemas(line, ports) ?? (await prepareTopics(line, ports.broker));
       if (problem !== null) return refuse(problem);
-      const running = await startStep(accept.definition, ports);
+      const running = await startStep(accepting, ports);
       try {
-        const archive = await startArchive(archiveDefinition(line), { ...ports, scratch: folder });
+        const archive = await startArchive(archiving, { ...ports, scratch: folder });
         state = { kind: "running", accept: running, archive };
         starting.abort();
       } catch (error) {
@@ -75,9 +86,9 @@ export function takeUpLine(
   return {
     settled: () => state.kind !== "preparing",
     status: () => {
-      const { counts, streamTimeMs } = accept.progress(
-        state.kind === "running" ? state.accept.partitions() : [],
-      );
+      const progress = accept.progress(state.kind === "running" ? state.accept.partitions() : []);
+      const { counts, streamTimeMs, watermarks, idlePartitions, waitsFor } = progress;
+      const marks = Object.values(watermarks).filter((mark) => mark !== null);
       return {
         counts,
         lag: state.kind === "running" ? { accept: state.accept.lag(), archive: state.archive.lag() } : {},
@@ -87,6 +98,10 @@ export function takeUpLine(
           state: state.kind,
           ...(state.kind === "refused" ? { problem: state.problem } : {}),
           ...(state.kind === "running" ? { archived: state.archive.written() } : {}),
+          watermarkMs: marks.length === 0 ? null : Math.min(...marks),
+          watermarks,
+          idlePartitions,
+          ...(waitsFor === null ? {} : { waitsFor }),
         },
       };
     },
@@ -98,6 +113,15 @@ export function takeUpLine(
       await state.archive.stop();
     },
   };
+}
+
+/** What a line with a schema registry's schemas lacks where none is set; null: nothing. */
+function lacksSchemas(line: LineDefinition, { schemas }: IngestPorts): string | null {
+  const [stream] = schemas === null ? streamsWithSchemas(line) : [];
+  return stream === undefined
+    ? null
+    : `stream "${stream}" of line "${line.name}" has the format schema-registry, and no registry is set: ` +
+        "set MILLRACE_SCHEMA_REGISTRY_URL for ingest";
 }
 
 /** Makes what is missing. Answers what is wrong with the topics' partitions; null: nothing. */

@@ -12,27 +12,60 @@ export interface IngestMetrics {
  * here and read when scraped: a counter call per record would cost more than the record itself.
  */
 export function createIngestMetrics(): IngestMetrics {
-  const events = new Map<string, { attributes: Record<string, string>; count: number }>();
-  const rejected = new Map<string, { attributes: Record<string, string>; count: number }>();
-  const observe = (name: string, description: string, counts: typeof events): void =>
+  const accepted = new Counts(["line", "stream"]);
+  const refused = new Counts(["line", "stream"]);
+  const rejected = new Counts(["line", "reason"]);
+  const observe = (name: string, description: string, counts: () => Iterable<Count>): void =>
     meter()
       .createObservableCounter(name, { description })
       .addCallback((result) => {
-        for (const { attributes, count } of counts.values()) result.observe(count, attributes);
+        for (const { attributes, count } of counts()) result.observe(count, attributes);
       });
-  observe("millrace_ingest_events_total", "Records read, by outcome", events);
-  observe("millrace_ingest_rejected_total", "Records rejected, by reason", rejected);
-
-  const add = (counts: typeof events, key: string, attributes: () => Record<string, string>): void => {
-    const entry = counts.get(key) ?? { attributes: attributes(), count: 0 };
-    entry.count++;
-    counts.set(key, entry);
-  };
+  observe("millrace_ingest_events_total", "Records read, by outcome", () => [
+    ...accepted.all({ outcome: "accepted" }),
+    ...refused.all({ outcome: "rejected" }),
+  ]);
+  observe("millrace_ingest_rejected_total", "Records rejected, by reason", () => rejected.all({}));
   return {
     count: (line, stream, reason) => {
-      const outcome = reason === null ? "accepted" : "rejected";
-      add(events, `${line}/${stream}/${outcome}`, () => ({ line, stream, outcome }));
-      if (reason !== null) add(rejected, `${line}/${reason}`, () => ({ line, reason }));
+      if (reason === null) return accepted.add(line, stream);
+      refused.add(line, stream);
+      rejected.add(line, reason);
     },
   };
+}
+
+interface Count {
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly count: number;
+}
+
+/** Counts by two attributes, without making a text for each. */
+class Counts {
+  readonly #names: readonly [string, string];
+  readonly #counts = new Map<string, Map<string, number>>();
+
+  constructor(names: readonly [string, string]) {
+    this.#names = names;
+  }
+
+  add(first: string, second: string): void {
+    let counts = this.#counts.get(first);
+    if (counts === undefined) {
+      counts = new Map();
+      this.#counts.set(first, counts);
+    }
+    counts.set(second, (counts.get(second) ?? 0) + 1);
+  }
+
+  /** Each count with its attributes and those given. */
+  all(more: Readonly<Record<string, string>>): Count[] {
+    const [outer, inner] = this.#names;
+    return [...this.#counts].flatMap(([first, counts]) =>
+      [...counts].map(([second, count]) => ({
+        attributes: { [outer]: first, [inner]: second, ...more },
+        count,
+      })),
+    );
+  }
 }

@@ -1,4 +1,5 @@
 import { mkdir } from "node:fs/promises";
+import type { SchemaReader } from "@millrace/events";
 import type { Clock, Fail, Log, ObjectStore, Service } from "@millrace/runtime";
 import {
   type ArchivePorts,
@@ -8,6 +9,7 @@ import {
   followLines,
   type LineSource,
 } from "@millrace/stream";
+import type { ArchiveMemory } from "./archive.ts";
 import type { IngestConfig } from "./config.ts";
 import { type RunningLine, takeUpLine } from "./line.ts";
 import { createIngestMetrics } from "./metrics.ts";
@@ -17,7 +19,12 @@ export interface IngestPorts {
   readonly lines: LineSource;
   readonly index: BlockIndex;
   readonly objects: ObjectStore;
+  /** The blocks of accepted events, for lines whose event log is the producer's topic. */
+  readonly blocks: ArchiveMemory["blocks"];
+  readonly readRows: ArchiveMemory["readRows"];
   readonly writeParquet: ArchivePorts["writeParquet"];
+  /** null: no schema registry is set. */
+  readonly schemas: SchemaReader | null;
   readonly clock: Clock;
   readonly log: Log;
   readonly fail: Fail;
@@ -36,7 +43,10 @@ export function buildIngest(config: Pick<IngestConfig, "MILLRACE_DATA">, ports: 
       await mkdir(config.MILLRACE_DATA, { recursive: true });
       followed = followLines(
         ports.lines,
-        async (applied) => takeUpLine(applied, config.MILLRACE_DATA, metrics, ports),
+        async (applied, former) => {
+          await former?.stop();
+          return takeUpLine(applied, config.MILLRACE_DATA, metrics, ports);
+        },
         ports.log,
       );
       // The archive waits for the store by itself: accepting need not.

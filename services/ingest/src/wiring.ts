@@ -1,12 +1,15 @@
 import { join } from "node:path";
 import { REGISTRY_SUBJECT, registryApi } from "@millrace/contracts";
+import type { SchemaReader } from "@millrace/events";
 import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { createObjectStore } from "@millrace/objects";
 import { openParquet, type Parquet } from "@millrace/parquet";
 import { createRpcClient, type RpcClient, RpcError } from "@millrace/rpc";
 import { type Fail, type Log, type Service, systemClock } from "@millrace/runtime";
-import { type BlockIndex, BlockIndexUnavailableError, type SeenPositions } from "@millrace/stream";
+import { createSchemaReader, createSchemaRegistryClient } from "@millrace/schemas";
+import { type BlockIndex, BlockIndexUnavailableError } from "@millrace/stream";
+import type { EventBlock } from "./archive.ts";
 import type { IngestConfig } from "./config.ts";
 import { buildIngest } from "./service.ts";
 
@@ -24,6 +27,14 @@ export function wire(config: IngestConfig, log: Log, fail: Fail): Service {
   });
   const broker = createKafkaBroker(kafkaSettings("ingest", config, log));
   let parquet: Promise<Parquet> | undefined;
+  const openedParquet = (): Promise<Parquet> => {
+    parquet ??= openParquet({
+      memoryMb: PARQUET_MEMORY_MB,
+      threads: 1,
+      scratch: join(config.MILLRACE_DATA, "spill"),
+    });
+    return parquet;
+  };
   return buildIngest(config, {
     broker,
     lines: {
@@ -38,11 +49,13 @@ export function wire(config: IngestConfig, log: Log, fail: Fail): Service {
       bucket: config.MILLRACE_S3_BUCKET,
       log,
     }),
-    writeParquet: async (file, columns) => {
-      const scratch = join(config.MILLRACE_DATA, "spill");
-      parquet ??= openParquet({ memoryMb: PARQUET_MEMORY_MB, threads: 1, scratch });
-      await (await parquet).write(file, columns);
+    blocks: (topic, partition) => listBlocks(registry, topic, partition),
+    readRows: async (file) => {
+      const { columns } = await (await openedParquet()).read([file], { id: "text", time: "float64" });
+      return { ids: columns.id as string[], times: columns.time };
     },
+    writeParquet: async (file, columns) => (await openedParquet()).write(file, columns),
+    schemas: schemaReader(config),
     clock: systemClock,
     log,
     fail,
@@ -55,20 +68,47 @@ export function wire(config: IngestConfig, log: Log, fail: Fail): Service {
   });
 }
 
+/** null: no schema registry is set. */
+function schemaReader(config: IngestConfig): SchemaReader | null {
+  const url = config.MILLRACE_SCHEMA_REGISTRY_URL;
+  if (url === undefined) return null;
+  const username = config.MILLRACE_SCHEMA_REGISTRY_USERNAME;
+  const password = config.MILLRACE_SCHEMA_REGISTRY_PASSWORD;
+  return createSchemaReader({
+    client: createSchemaRegistryClient({ url, username, password }),
+    now: () => systemClock.now(),
+  });
+}
+
+type Registry = RpcClient<typeof registryApi.RegistryService>;
+
+async function listBlocks(
+  registry: Registry,
+  topic: string,
+  partition: number,
+): Promise<readonly EventBlock[]> {
+  const { blocks } = await registry.listBlocks({ topic, sinceTimeMs: 0n }).catch(throwKind);
+  return blocks
+    .filter((block) => block.partition === partition)
+    .map(({ digest, firstOffset, rows, bytes, maxTimeMs }) => ({
+      digest,
+      firstOffset: Number(firstOffset),
+      rows: Number(rows),
+      bytes: Number(bytes),
+      maxTimeMs: Number(maxTimeMs),
+    }));
+}
+
 /** The registry as the index of blocks. */
-function blockIndex(registry: RpcClient<typeof registryApi.RegistryService>): BlockIndex {
+function blockIndex(registry: Registry): BlockIndex {
   return {
-    newest: async (topic, partition) => {
+    nextOffset: async (topic, partition) => {
       const { blocks } = await registry.listBlocks({ topic, sinceTimeMs: 0n }).catch(throwKind);
-      const ends = blocks.filter((block) => block.partition === partition);
-      const newest = ends.sort((a, b) => Number(b.nextOffset - a.nextOffset))[0];
-      return newest === undefined
-        ? null
-        : { nextOffset: Number(newest.nextOffset), seen: JSON.parse(newest.seenJson) as SeenPositions };
+      const ends = blocks.filter((block) => block.partition === partition).map((block) => block.nextOffset);
+      return ends.length === 0 ? null : ends.reduce((max, end) => Math.max(max, Number(end)), 0);
     },
     add: async (block) => {
-      const { firstOffset, nextOffset, rows, bytes, minTimeMs, maxTimeMs, maxKnownAtMs, seen, ...rest } =
-        block;
+      const { firstOffset, nextOffset, rows, bytes, minTimeMs, maxTimeMs, maxKnownAtMs, ...rest } = block;
       await registry
         .addBlock({
           block: {
@@ -80,7 +120,6 @@ function blockIndex(registry: RpcClient<typeof registryApi.RegistryService>): Bl
             minTimeMs: BigInt(minTimeMs),
             maxTimeMs: BigInt(maxTimeMs),
             maxKnownAtMs: BigInt(maxKnownAtMs),
-            seenJson: JSON.stringify(seen),
           },
         })
         .catch(throwKind);

@@ -1,6 +1,6 @@
 import { HEADERS, MESH_TOPICS, REGISTRY_SUBJECT, type RegistryChange } from "@millrace/contracts";
 import { type Log, meter, sleep } from "@millrace/runtime";
-import type { Broker, Producer } from "@millrace/stream";
+import type { Broker, OutputRecord } from "@millrace/stream";
 import type { PendingChange, Store, Tables } from "./store.ts";
 
 /** Says "look again", at most once; never throws or waits. */
@@ -45,11 +45,11 @@ export function createAnnouncements(ports: {
   let kept = Promise.withResolvers<void>();
 
   /** Resolves with how many changes were delivered, 0 when none is left. */
-  const deliverSome = async (producer: Producer): Promise<number> => {
+  const deliverSome = async (): Promise<number> => {
     const pending = await store.transaction((tables) => tables.pendingChanges(BATCH));
     const newest = pending.at(-1);
     if (newest === undefined) return 0;
-    await producer.send(pending.map(toRecord));
+    await broker.send(pending.map(toRecord));
     await store.transaction((tables) => tables.dropChanges(newest.seq));
     return pending.length;
   };
@@ -87,32 +87,27 @@ export function createAnnouncements(ports: {
 
     deliver: async (signal) => {
       signal.addEventListener("abort", () => kept.resolve(), { once: true });
-      let producer: Producer | null = null;
       let retryMs = RETRY_MS;
       while (!signal.aborted) {
         // Set before the store is read, so that a change kept meanwhile is not overlooked.
         kept = Promise.withResolvers();
         try {
-          producer ??= await broker.producer();
-          while ((await deliverSome(producer)) > 0);
+          while ((await deliverSome()) > 0);
           if (retryMs > RETRY_MS) log.info("changes are delivered to Kafka again");
           retryMs = RETRY_MS;
           if (!signal.aborted) await kept.promise;
         } catch (error) {
           if (signal.aborted) break;
           if (retryMs === RETRY_MS) log.warn({ err: error }, "changes wait for Kafka");
-          await producer?.stop().catch((failure: unknown) => log.debug({ err: failure }, "producer"));
-          producer = null;
           await sleep(retryMs, signal);
           retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
         }
       }
-      await producer?.stop();
     },
   };
 }
 
-function toRecord({ change, traceparent }: PendingChange): Parameters<Producer["send"]>[0][number] {
+function toRecord({ change, traceparent }: PendingChange): OutputRecord {
   return {
     topic: MESH_TOPICS.changes.name,
     partition: 0,

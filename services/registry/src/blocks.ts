@@ -1,6 +1,7 @@
 import { type registryApi as api, LINE_TOPIC_KINDS, lineTopic } from "@millrace/contracts";
-import { digestOf, integerOf, jsonOf, lineOf, nameOf, oneOf, present, Refusal } from "./request.ts";
-import type { BlockRow, Store } from "./store.ts";
+import { eventLog, type LineDefinition } from "@millrace/lines";
+import { digestOf, integerOf, lineOf, nameOf, oneOf, present, Refusal } from "./request.ts";
+import type { BlockRow, LineRow, Store } from "./store.ts";
 import { blockMessage, type RegistryHandlers } from "./wire.ts";
 
 /**
@@ -16,7 +17,7 @@ export function blockHandlers(ports: {
     addBlock: async (request) => {
       const block = blockOf(present("block", request.block));
       return await store.transaction(async (tables) => {
-        await lineOf(tables, block.line);
+        oneOf("topic", block.topic, archivedTopics(await lineOf(tables, block.line)));
         const last = await tables.lastBlock(block.topic, block.partition);
         if (last === null || block.firstOffset === last.nextOffset) {
           await tables.addBlock(block);
@@ -42,17 +43,19 @@ export function blockHandlers(ports: {
   };
 }
 
+/** The line's own topics, and the producer's where that is the event log. */
+function archivedTopics({ name, definitionJson }: LineRow): readonly string[] {
+  const definition = JSON.parse(definitionJson) as LineDefinition;
+  return [...LINE_TOPIC_KINDS.map((kind) => lineTopic(name, kind)), eventLog(definition).topic];
+}
+
 function blockOf(block: api.Block): BlockRow {
   const line = nameOf("line", block.line);
   const firstOffset = integerOf("first_offset", block.firstOffset, 0);
   const minTimeMs = integerOf("min_time_ms", block.minTimeMs, 0);
   return {
     line,
-    topic: oneOf(
-      "topic",
-      block.topic,
-      LINE_TOPIC_KINDS.map((kind) => lineTopic(line, kind)),
-    ),
+    topic: block.topic,
     partition: integerOf("partition", block.partition, 0),
     firstOffset,
     nextOffset: integerOf("next_offset", block.nextOffset, firstOffset + 1),
@@ -62,6 +65,5 @@ function blockOf(block: api.Block): BlockRow {
     minTimeMs,
     maxTimeMs: integerOf("max_time_ms", block.maxTimeMs, minTimeMs),
     maxKnownAtMs: integerOf("max_known_at_ms", block.maxKnownAtMs, 0),
-    seenJson: jsonOf("seen_json", block.seenJson),
   };
 }

@@ -1,5 +1,5 @@
 import { type registryApi as api, canonicalJson } from "@millrace/contracts";
-import { checkLine, featurePart, formatIssues, type LineDefinition } from "@millrace/lines";
+import { checkLine, eventLog, featurePart, formatIssues, type LineDefinition } from "@millrace/lines";
 import { type Clock, sha256Hex } from "@millrace/runtime";
 import type { Broker } from "@millrace/stream";
 import type { Announcements } from "./announce.ts";
@@ -26,14 +26,14 @@ export function lineHandlers(ports: {
       const line = checked(request.definitionJson);
       const definitionJson = canonicalJson(line);
       const digest = sha256Hex(definitionJson);
-      keepsPartitions(await store.transaction((tables) => tables.line(line.name)), line);
+      keepsPlaces(await store.transaction((tables) => tables.line(line.name)), line);
       // Topics before the line: whoever reads the line may rely on them.
       await ensureLineTopics(broker, line);
       return await announcements.write<Plain<api.ApplyLineResponse>>(
         traceparentOf(call.traceparent),
         async (tables) => {
           const before = await tables.line(line.name);
-          keepsPartitions(before, line);
+          keepsPlaces(before, line);
           if (before?.digest === digest) {
             return { result: { line: lineMessage(before), changed: false }, change: null };
           }
@@ -82,14 +82,25 @@ function checked(definitionJson: string): LineDefinition {
   return check.line;
 }
 
-/** Keyed records and states lie by partition number: another number would separate what belongs together. */
-function keepsPartitions(before: LineRow | null, line: LineDefinition): void {
-  if (before === null) return;
-  const { partitions } = JSON.parse(before.definitionJson) as LineDefinition;
-  if (partitions === line.partitions) return;
-  throw new Refusal(
-    "failedPrecondition",
-    `partitions: line "${line.name}" has ${partitions} and cannot change to ${line.partitions}. ` +
-      "Keep the number, or apply the definition under a new name",
-  );
+/**
+ * Keyed records and states lie by partition number, and by their place in the event log: another number or another log
+ * would separate what belongs together.
+ */
+function keepsPlaces(row: LineRow | null, line: LineDefinition): void {
+  if (row === null) return;
+  const before = JSON.parse(row.definitionJson) as LineDefinition;
+  const elsewhere = "Keep it, or apply the definition under a new name";
+  if (before.partitions !== line.partitions) {
+    throw new Refusal(
+      "failedPrecondition",
+      `partitions: line "${line.name}" has ${before.partitions} and cannot change to ${line.partitions}. ${elsewhere}`,
+    );
+  }
+  const [log, other] = [eventLog(before).topic, eventLog(line).topic];
+  if (log !== other) {
+    throw new Refusal(
+      "failedPrecondition",
+      `streams: the event log of line "${line.name}" is ${log}; with these streams it would be ${other}. ${elsewhere}`,
+    );
+  }
 }

@@ -4,6 +4,7 @@ import type { Broker } from "@millrace/stream";
 import { championOf } from "@millrace/versions";
 import { type AnnouncerPort, createAnnouncements } from "./announce.ts";
 import { blockHandlers } from "./blocks.ts";
+import { checkpointHandlers } from "./checkpoints.ts";
 import { leaseHandlers } from "./leases.ts";
 import { lineHandlers } from "./lines.ts";
 import { promoteHandlers } from "./promote.ts";
@@ -75,6 +76,7 @@ export function buildRegistry(ports: RegistryPorts): Service {
       server = await ports.serve({
         ...lineHandlers({ store: opened, broker, clock, announcements }),
         ...blockHandlers({ store: opened }),
+        ...checkpointHandlers({ store: opened, clock }),
         ...leaseHandlers({ store: opened, clock }),
         ...runHandlers({ store: opened, clock }),
         ...registerHandlers({ store: opened, clock, announcements }),

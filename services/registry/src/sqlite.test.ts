@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openSqliteStore } from "./sqlite.ts";
-import { type BlockRow, type LineRow, type RunRow, UnusableStoreError, type VersionRow } from "./store.ts";
+import {
+  type BlockRow,
+  type CheckpointRow,
+  type LineRow,
+  type RunRow,
+  UnusableStoreError,
+  type VersionRow,
+} from "./store.ts";
 
 let folder: string;
 let file: string;
@@ -62,7 +69,18 @@ const BLOCK: BlockRow = {
   minTimeMs: 1,
   maxTimeMs: 2,
   maxKnownAtMs: 3,
-  seenJson: "{}",
+};
+
+const CHECKPOINT: CheckpointRow = {
+  line: "flights",
+  step: "flights.compute",
+  partition: 0,
+  manifestDigest: "m",
+  bytes: 1,
+  version: "",
+  offsets: { "flights.events": 7 },
+  epoch: 1,
+  savedAtMs: 4,
 };
 
 describe("sqlite store", () => {
@@ -93,6 +111,8 @@ describe("sqlite store", () => {
       await tables.addVersion(VERSION);
       await tables.addAspired(aspired);
       await tables.addBlock(BLOCK);
+      await tables.putCheckpointEpoch("flights", "flights.compute", 0, 1);
+      await tables.addCheckpoint(CHECKPOINT);
       await tables.addChange(change, "tp");
     });
     await store.close();
@@ -109,6 +129,7 @@ describe("sqlite store", () => {
       expect(await tables.history("flights")).toEqual([aspired]);
       expect(await tables.blocks("flights.events", 2)).toEqual([BLOCK]);
       expect(await tables.blocks("flights.events", 3)).toEqual([]);
+      expect(await tables.checkpoints("flights")).toEqual([CHECKPOINT]);
       expect(await tables.pendingChanges(9)).toEqual([{ seq: 1, change, traceparent: "tp" }]);
       expect(await tables.lineCounts("flights")).toEqual({
         versions: 1,

@@ -6,6 +6,7 @@ import type { AspiredModel, Lease } from "@millrace/versions";
 import {
   type AspiredRow,
   type BlockRow,
+  type CheckpointRow,
   type LineCounts,
   type LineRow,
   type PendingChange,
@@ -118,6 +119,31 @@ const MIGRATIONS: readonly string[] = [
     change_json TEXT NOT NULL,
     traceparent TEXT NOT NULL
   ) STRICT;
+  `,
+  `
+  ALTER TABLE blocks DROP COLUMN seen_json;
+
+  CREATE TABLE checkpoint_owners (
+    line TEXT NOT NULL REFERENCES lines (name),
+    step TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    epoch INTEGER NOT NULL CHECK (epoch >= 1),
+    PRIMARY KEY (line, step, partition)
+  ) STRICT;
+  CREATE TABLE checkpoints (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    line TEXT NOT NULL,
+    step TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    manifest_digest TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    version TEXT NOT NULL,
+    offsets TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    saved_at_ms INTEGER NOT NULL,
+    FOREIGN KEY (line, step, partition) REFERENCES checkpoint_owners (line, step, partition)
+  ) STRICT;
+  CREATE INDEX checkpoints_of_partition ON checkpoints (line, step, partition, seq);
   `,
 ];
 
@@ -271,6 +297,39 @@ function createTables(database: DatabaseSync): Tables {
       ) as unknown as BlockRow[],
     addBlock: async (block) => insert("blocks", block),
 
+    checkpointEpoch: async (line, step, partition) =>
+      Number(
+        one(
+          "SELECT epoch FROM checkpoint_owners WHERE line = ? AND step = ? AND partition = ?",
+          line,
+          step,
+          partition,
+        )?.["epoch"] ?? 0,
+      ),
+    putCheckpointEpoch: async (line, step, partition, epoch) =>
+      insert(
+        "checkpoint_owners",
+        { line, step, partition, epoch },
+        "ON CONFLICT (line, step, partition) DO UPDATE SET epoch = excluded.epoch",
+      ),
+    checkpoints: async (line) =>
+      all("SELECT * FROM checkpoints WHERE line = ? ORDER BY step, partition, seq DESC", line).map(
+        toCheckpoint,
+      ),
+    checkpointsOf: async (line, step, partition) =>
+      all(
+        "SELECT * FROM checkpoints WHERE line = ? AND step = ? AND partition = ? ORDER BY seq DESC",
+        line,
+        step,
+        partition,
+      ).map(toCheckpoint),
+    addCheckpoint: async (checkpoint) => insert("checkpoints", checkpoint),
+    dropCheckpoints: async (line, step, partition, kept) =>
+      void prepare(
+        `DELETE FROM checkpoints WHERE line = ?1 AND step = ?2 AND partition = ?3 AND seq NOT IN
+         (SELECT seq FROM checkpoints WHERE line = ?1 AND step = ?2 AND partition = ?3 ORDER BY seq DESC LIMIT ?4)`,
+      ).run(line, step, partition, kept),
+
     lease: async (line) =>
       one("SELECT holder, epoch, expires_at_ms FROM leases WHERE line = ?", line) as Lease | null,
     putLease: async (line, lease) =>
@@ -336,6 +395,13 @@ function createTables(database: DatabaseSync): Tables {
       ),
     addChange: async (change, traceparent) => insert("outbox", { changeJson: change, traceparent }),
     dropChanges: async (seq) => void prepare("DELETE FROM outbox WHERE seq <= ?").run(seq),
+  };
+}
+
+function toCheckpoint({ seq: _order, offsets, ...row }: Row): CheckpointRow {
+  return {
+    ...(row as unknown as CheckpointRow),
+    offsets: JSON.parse(offsets as string) as CheckpointRow["offsets"],
   };
 }
 

@@ -26,7 +26,21 @@ export interface BlockRow {
   readonly minTimeMs: number;
   readonly maxTimeMs: number;
   readonly maxKnownAtMs: number;
-  readonly seenJson: string;
+}
+
+/** The state of one partition of a step, in the object store. */
+export interface CheckpointRow {
+  readonly line: string;
+  readonly step: string;
+  readonly partition: number;
+  readonly manifestDigest: string;
+  readonly bytes: number;
+  readonly version: string;
+  /** Next offset to read, by input topic. */
+  readonly offsets: Readonly<Record<string, number>>;
+  /** Of the owner that saved it. */
+  readonly epoch: number;
+  readonly savedAtMs: number;
 }
 
 export interface RunRow {
@@ -108,6 +122,17 @@ export interface Tables {
   /** Those that reach `sinceTimeMs`, by partition and offset. */
   blocks(topic: string, sinceTimeMs: number): Promise<readonly BlockRow[]>;
   addBlock(block: BlockRow): Promise<void>;
+
+  /** Of the newest owner; 0: there was none. */
+  checkpointEpoch(line: string, step: string, partition: number): Promise<number>;
+  putCheckpointEpoch(line: string, step: string, partition: number, epoch: number): Promise<void>;
+  /** By step and partition, newest first. */
+  checkpoints(line: string): Promise<readonly CheckpointRow[]>;
+  /** Newest first. */
+  checkpointsOf(line: string, step: string, partition: number): Promise<readonly CheckpointRow[]>;
+  addCheckpoint(checkpoint: CheckpointRow): Promise<void>;
+  /** Removes all but the newest `kept`. */
+  dropCheckpoints(line: string, step: string, partition: number, kept: number): Promise<void>;
 
   lease(line: string): Promise<Lease | null>;
   putLease(line: string, lease: Lease): Promise<void>;

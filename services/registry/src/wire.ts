@@ -1,6 +1,6 @@
 import type { registryApi as api } from "@millrace/contracts";
 import type { Lease } from "@millrace/versions";
-import type { AspiredRow, BlockRow, LineRow, RunRow, VersionRow } from "./store.ts";
+import type { AspiredRow, BlockRow, CheckpointRow, LineRow, RunRow, VersionRow } from "./store.ts";
 
 /** A protobuf message as a plain object. */
 export type Plain<M> = M extends readonly (infer E)[]
@@ -23,6 +23,9 @@ export interface RegistryHandlers {
   listLines: Unary<api.ListLinesRequest, api.ListLinesResponse>;
   addBlock: Unary<api.AddBlockRequest, api.AddBlockResponse>;
   listBlocks: Unary<api.ListBlocksRequest, api.ListBlocksResponse>;
+  acquireCheckpoints: Unary<api.AcquireCheckpointsRequest, api.AcquireCheckpointsResponse>;
+  putCheckpoint: Unary<api.PutCheckpointRequest, api.PutCheckpointResponse>;
+  listCheckpoints: Unary<api.ListCheckpointsRequest, api.ListCheckpointsResponse>;
   acquireLease: Unary<api.AcquireLeaseRequest, api.AcquireLeaseResponse>;
   addRun: Unary<api.AddRunRequest, api.AddRunResponse>;
   updateRun: Unary<api.UpdateRunRequest, api.UpdateRunResponse>;
@@ -49,6 +52,18 @@ export function blockMessage(row: BlockRow): Plain<api.Block> {
     minTimeMs: BigInt(row.minTimeMs),
     maxTimeMs: BigInt(row.maxTimeMs),
     maxKnownAtMs: BigInt(row.maxKnownAtMs),
+  };
+}
+
+export function checkpointMessage(row: CheckpointRow): Plain<api.Checkpoint> {
+  return {
+    ...row,
+    bytes: BigInt(row.bytes),
+    offsets: Object.fromEntries(
+      Object.entries(row.offsets).map(([topic, offset]) => [topic, BigInt(offset)]),
+    ),
+    epoch: BigInt(row.epoch),
+    savedAtMs: BigInt(row.savedAtMs),
   };
 }
 

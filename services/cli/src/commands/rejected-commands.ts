@@ -20,7 +20,7 @@ export async function listRejected(context: Context, line: string, options: List
   return context.withClients(async ({ broker }) => {
     const byReason = new Map<string, number>();
     const newest: Rejection[] = [];
-    await readRejections(broker, line, groupOf(context), (rejection) => {
+    await readRejections(broker, line, (rejection) => {
       byReason.set(rejection.reason, (byReason.get(rejection.reason) ?? 0) + 1);
       if (options.reason !== undefined && rejection.reason !== options.reason) return;
       newest.push(rejection);
@@ -63,7 +63,7 @@ export async function showRejected(context: Context, line: string, at: string): 
   checkPlace(at);
   return context.withClients(async ({ broker }) => {
     let found: Rejection | undefined;
-    await readRejections(broker, line, groupOf(context), (rejection) => {
+    await readRejections(broker, line, (rejection) => {
       if (rejection.at === at) found = rejection;
     });
     if (found === undefined) throw nothingAt(line, at);
@@ -116,7 +116,7 @@ export async function replayRejected(
     const records: { rejection: Rejection; output: OutputRecord }[] = [];
     const skipped: { at: string; why: string }[] = [];
     const found = new Set<string>();
-    await readRejections(broker, line, groupOf(context), (rejection) => {
+    await readRejections(broker, line, (rejection) => {
       if (!wanted(rejection)) return;
       found.add(rejection.at);
       const corrected = correct(rejection.value, correction);
@@ -141,12 +141,7 @@ export async function replayRejected(
     const missing = options.at?.find((at) => !found.has(at));
     if (missing !== undefined) throw nothingAt(line, missing);
     if (options.dryRun !== true && records.length > 0) {
-      const producer = await broker.producer();
-      try {
-        await producer.send(records.map(({ output }) => output));
-      } finally {
-        await producer.stop();
-      }
+      await broker.send(records.map(({ output }) => output));
     }
     const verb = options.dryRun ? "would be sent" : "sent";
     return {
@@ -264,8 +259,4 @@ function nothingAt(line: string, at: string): Failure {
     `there is no rejection at ${at} of line "${line}"`,
     `\`npx millrace rejected list ${line}\` shows what there is.`,
   );
-}
-
-function groupOf(context: Context): string {
-  return `millrace.cli.${process.pid}.${context.now()}`;
 }

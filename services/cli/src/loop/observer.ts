@@ -37,12 +37,11 @@ export async function observeLine(
   ports: {
     readonly now: () => number;
     readonly swaps: readonly Swap[];
-    readonly group: string;
-    readonly onFailed: (error: unknown) => void;
+    readonly onProblem: (error: unknown) => void;
   },
 ): Promise<Observer> {
   const line = definition.name;
-  const tail: Tail = await tailLine(clients.broker, definition, ports.group, ports.onFailed);
+  const tail: Tail = await tailLine(clients.broker, definition, ports.onProblem);
   let statuses: Statuses = { registry: null, ingest: null, feature: null, inference: null, trainer: null };
   let runs: readonly RunFact[] = [];
   let versions: readonly VersionFact[] = [];

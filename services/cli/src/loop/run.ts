@@ -138,12 +138,11 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
     const notesFile = join(local.home, "data", "loop.json");
     const notes = await readNotes(notesFile);
     shock = chooseShock(options, notes.shock);
-    const failed = new AbortController();
     observer = await observeLine(line, address, clients, {
       now,
       swaps: notes.swaps,
-      group: `millrace.view.${process.pid}.${startedAtMs}`,
-      onFailed: (error) => failed.abort(error),
+      // Kafka may be down for a while: the screen shows it, and what is written meanwhile is read later.
+      onProblem: (error) => (screen === null ? say(`topics: ${errorText(error)}`) : undefined),
     });
     const keepNotes = notesKeeper(notesFile);
     await observer.refresh();
@@ -167,7 +166,7 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
     let problem: Failure | null = null;
     await every(
       REFRESH_MS,
-      AbortSignal.any([stop, enough.signal, failed.signal]),
+      AbortSignal.any([stop, enough.signal]),
       async () => {
         doing = "";
         await watching.refresh();
@@ -193,7 +192,6 @@ export async function runLoop(options: LoopOptions, ports: LoopPorts): Promise<L
         doing = errorText(error);
       },
     );
-    if (failed.signal.aborted) throw failed.signal.reason;
     if (stop.aborted) return null;
 
     // 5. The end of --once: let everything arrive, then do the sums.
