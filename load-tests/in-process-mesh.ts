@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { BlockFiles } from "@millrace/archive";
 import { registryApi } from "@millrace/contracts";
 import { buildFeature } from "@millrace/feature";
 import { buildInference } from "@millrace/inference";
@@ -78,6 +79,13 @@ export async function startInProcessMesh(
     {
       broker,
       lines,
+      objects,
+      // Nothing is archived, shared or verified in a replay.
+      checkpointIndex: () => ({ acquire: async () => ({ epoch: 1, newest: [] }), put: async () => {} }),
+      blocks: async () => [],
+      files: new BlockFiles(join(folder, "feature", "blocks"), objects),
+      parquet,
+      verifyEveryMs: 86_400_000,
       serveOnline: async () => ({ port: 0, stop: async () => {} }),
       clock: systemClock,
       log,

@@ -79,7 +79,7 @@ function featuresOf(payment: Payment, earlier: readonly Payment[]): Record<strin
     const { n, s1, s2, max } = totals(window, payment, earlier);
     features[`count_${name}`] = n;
     features[`sum_${name}`] = s1 / 100;
-    features[`mean_${name}`] = s1 / n / 100;
+    features[`mean_${name}`] = s1 / (n * 100);
     features[`max_${name}`] = max / 100;
     features[`stddev_${name}`] = standardDeviation(n, s1, s2) / 100;
   }
@@ -87,12 +87,13 @@ function featuresOf(payment: Payment, earlier: readonly Payment[]): Record<strin
   const merchants = new Set([payment.merchant]);
   let newestMs = Number.NEGATIVE_INFINITY;
   for (const one of earlier) {
-    if (isToday(one)) merchants.add(one.merchant);
+    if (!isToday(one)) continue;
+    merchants.add(one.merchant);
     newestMs = Math.max(newestMs, one.timeMs);
   }
   features["merchants_24h"] = merchants.size;
   features["seconds_since_previous"] =
-    earlier.length === 0 ? null : Math.max(0, payment.timeMs - newestMs) / 1_000;
+    newestMs === Number.NEGATIVE_INFINITY ? null : Math.max(0, payment.timeMs - newestMs) / 1_000;
   return features;
 }
 

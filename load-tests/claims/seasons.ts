@@ -7,7 +7,7 @@ import flights from "@millrace/line-flights";
 import { END_MS, FIRST_MS, flightEvents } from "@millrace/line-flights/stream";
 import { openParquet } from "@millrace/parquet";
 import { sleep } from "@millrace/runtime";
-import { partitionKey } from "@millrace/stream";
+import { passingMember } from "@millrace/stream";
 import type { Claim, Context, Measurement } from "../claim.ts";
 import { startInProcessMesh } from "../in-process-mesh.ts";
 
@@ -75,7 +75,8 @@ async function run({ say, stop }: Context): Promise<Measurement> {
     mesh.broker.consume({
       group: `seasons.${kind}`,
       topics: [`flights.${kind}`],
-      onAssigned: async (all) => new Map(all.map((one) => [partitionKey(one.topic, one.partition), null])),
+      member: passingMember(),
+      onAssigned: async () => new Map(),
       onRevoked: async () => {},
       onBatch: async ({ records }) => {
         for (const record of records)

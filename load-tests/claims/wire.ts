@@ -7,7 +7,7 @@ import kafkajs, { type Kafka } from "kafkajs";
 import { type Claim, type Context, type Measurement, median } from "../claim.ts";
 import { flightEvents } from "../flight-events.ts";
 
-const FLIGHTS = 100_000;
+const FLIGHTS = 250_000;
 const PARTITIONS = 4;
 const RUNS = 3;
 const INPUT = "wire.input";
@@ -57,6 +57,7 @@ function stepCopier(broker: Broker, folder: string): Copier {
       {
         name: `wire.${output}`,
         topics: [INPUT],
+        outputs: [output],
         checkpoints: fileCheckpoints(join(folder, output)),
         checkpointEveryMs: CHECKPOINT_EVERY_MS,
         createTask: () => ({
@@ -73,40 +74,61 @@ function stepCopier(broker: Broker, folder: string): Copier {
   };
 }
 
-/** Records a second from the first batch taken until the last record is acknowledged in the output topic. */
+interface Speed {
+  readonly perSecond: number;
+  /** CPU seconds of this process for a million records; the broker's are not among them. */
+  readonly cpuSecondsPerMillion: number;
+}
+
+/** From the first batch taken until the last record is acknowledged in the output topic. */
 async function measure(
   copy: Copier,
   broker: Broker,
   output: string,
-  total: number,
+  { total, ends }: { readonly total: number; readonly ends: number },
   stop: AbortSignal,
-): Promise<number> {
+): Promise<Speed> {
   await createTopic(broker, output);
   let startedAt = 0;
+  let usedBefore = process.cpuUsage();
   let problem: unknown = null;
   const end = await copy(
     output,
     () => {
-      startedAt ||= performance.now();
+      if (startedAt > 0) return;
+      startedAt = performance.now();
+      usedBefore = process.cpuUsage();
     },
     (error) => {
       problem = error;
     },
   );
   try {
-    while ((await count(broker, output)) < total) {
+    while ((await count(broker, output)) < ends) {
       if (problem !== null) throw new Error("the copier failed", { cause: problem });
       stop.throwIfAborted();
       await sleep(WATCH_MS, stop);
     }
-    return total / ((performance.now() - startedAt) / 1_000);
+    const seconds = (performance.now() - startedAt) / 1_000;
+    const { user, system } = process.cpuUsage(usedBefore);
+    return { perSecond: total / seconds, cpuSecondsPerMillion: (user + system) / total };
   } finally {
     await end();
   }
 }
 
+/** Offsets used; a step's writer uses one up in each partition when it is opened. */
 async function count(broker: Broker, topic: string): Promise<number> {
   return (await broker.offsets(topic)).reduce((sum, { end }) => sum + end, 0);
+}
+
+/** Records that any reader finds. */
+async function countRecords(broker: Broker, topic: string): Promise<number> {
+  let found = 0;
+  for (const { partition, first, end } of await broker.offsets(topic)) {
+    for await (const records of broker.read(topic, partition, first, end)) found += records.length;
+  }
+  return found;
 }
 
 function createTopic(broker: Broker, name: string): Promise<void> {
@@ -116,18 +138,14 @@ function createTopic(broker: Broker, name: string): Promise<void> {
 /** The events of the flights line as a producer writes them. */
 async function fillInput(broker: Broker): Promise<number> {
   await createTopic(broker, INPUT);
-  const records = flightEvents(FLIGHTS).map((event) => ({
-    topic: INPUT,
-    partition: Number(String(event.data["origin"]).slice(1)) % PARTITIONS,
-    key: String(event.data["origin"]),
-    value: JSON.stringify(event),
-    headers: {},
-  }));
-  const producer = await broker.producer();
+  const records = flightEvents(FLIGHTS).map((event) => {
+    const origin = event.data["origin"] as string;
+    const partition = Number(origin.slice(1)) % PARTITIONS;
+    return { topic: INPUT, partition, key: origin, value: JSON.stringify(event) };
+  });
   for (let from = 0; from < records.length; from += SEND_RECORDS) {
-    await producer.send(records.slice(from, from + SEND_RECORDS));
+    await broker.send(records.slice(from, from + SEND_RECORDS));
   }
-  await producer.stop();
   return records.length;
 }
 
@@ -145,29 +163,39 @@ async function run({ say, stop }: Context): Promise<Measurement> {
       logLevel: kafkajs.logLevel.NOTHING,
     });
     const copiers = {
-      plain: plainCopier(kafka),
-      step: stepCopier(broker, join(servers.home, "checkpoints")),
+      plain: { copy: plainCopier(kafka), ends: total },
+      step: { copy: stepCopier(broker, join(servers.home, "checkpoints")), ends: total + PARTITIONS },
     };
-    const perSecond = { plain: [] as number[], step: [] as number[] };
+    const speeds = { plain: [] as Speed[], step: [] as Speed[] };
     for (let i = 1; i <= RUNS; i++) {
       for (const which of ["plain", "step"] as const) {
-        const figure = await measure(copiers[which], broker, `${which}-${i}`, total, stop);
-        say(`${which === "plain" ? "kafkajs" : "step   "}   ${Math.round(figure)} records/s, run ${i}`);
-        perSecond[which].push(figure);
+        const { copy, ends } = copiers[which];
+        const speed = await measure(copy, broker, `${which}-${i}`, { total, ends }, stop);
+        say(
+          `${which === "plain" ? "kafkajs" : "step   "}   ${Math.round(speed.perSecond)} records/s, ` +
+            `${speed.cpuSecondsPerMillion.toFixed(1)} CPU s per million, run ${i}`,
+        );
+        speeds[which].push(speed);
       }
     }
     const surplus = (
-      await Promise.all(perSecond.step.map(async (_, i) => (await count(broker, `step-${i + 1}`)) - total))
+      await Promise.all(
+        speeds.step.map(async (_, i) => (await countRecords(broker, `step-${i + 1}`)) - total),
+      )
     ).reduce((sum, one) => sum + one, 0);
+    const perSecond = (all: readonly Speed[]): number[] => all.map((one) => Math.round(one.perSecond));
+    const cpu = (all: readonly Speed[]): number => median(all.map((one) => one.cpuSecondsPerMillion));
     return {
-      value: median(perSecond.step),
-      baseline: median(perSecond.plain),
-      faults: surplus === 0 ? [] : [`${surplus} records were written more than once`],
+      value: median(perSecond(speeds.step)),
+      baseline: median(perSecond(speeds.plain)),
+      faults: surplus === 0 ? [] : [`the output topics hold ${surplus} records more than the input`],
       parts: {
         records: total,
         partitions: PARTITIONS,
-        kafkajsPerSecond: perSecond.plain.map(Math.round),
-        stepPerSecond: perSecond.step.map(Math.round),
+        kafkajsPerSecond: perSecond(speeds.plain),
+        stepPerSecond: perSecond(speeds.step),
+        kafkajsCpuSecondsPerMillion: cpu(speeds.plain),
+        stepCpuSecondsPerMillion: cpu(speeds.step),
       },
     };
   } finally {

@@ -43,10 +43,12 @@ describe("topic catalogue", () => {
 
   it.each(workers)("agrees with the code of %s about what it reads and writes", (service) => {
     const source = sourceFiles(ROOT, `services/${service}/src`).map(text).join("\n");
+    // The event log of a line is named by `eventLog` of libs/lines.
+    const uses = (kind: string): boolean =>
+      new RegExp(`lineTopic\\([^()]*, "${kind}"\\)`).test(source) ||
+      (kind === "events" && /\beventLog\(/.test(source));
     const used = [
-      ...LINE_TOPIC_KINDS.filter((kind) => new RegExp(`lineTopic\\([^()]*, "${kind}"\\)`).test(source)).map(
-        (kind) => `LINE.${kind}`,
-      ),
+      ...LINE_TOPIC_KINDS.filter(uses).map((kind) => `LINE.${kind}`),
       ...Object.entries(MESH_TOPICS)
         .filter(([kind]) => new RegExp(`MESH_TOPICS\\.${kind}\\b`).test(source))
         .map(([, { name }]) => name),

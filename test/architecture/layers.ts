@@ -17,6 +17,7 @@ const VENDORS: readonly (readonly [client: RegExp, ...packages: readonly string[
   [/^onnxruntime-/, "@millrace/onnx"],
   [/^@duckdb\//, "@millrace/parquet"],
   [/^@grpc\//, "@millrace/rpc"],
+  [/^(protobufjs|ajv|avsc)$/, "@millrace/schemas"],
   [/^koffi$/, "@millrace/trainer"],
 ];
 

@@ -23,6 +23,7 @@ import { constantModel } from "@millrace/onnx-graph";
 import { createRpcClient, type RpcClient } from "@millrace/rpc";
 import { createLog, type ObjectStore, sha256Hex, sleep } from "@millrace/runtime";
 import type { Broker, OutputRecord } from "@millrace/stream";
+import { readTopic } from "@millrace/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 /** The inference service as a process, beside a real registry, Kafka, NATS and MinIO. */
@@ -122,7 +123,6 @@ let sent = 0;
 /** Writes feature vectors as the feature service would. */
 async function sendVectors(count: number): Promise<void> {
   const topic = lineTopic("flights", "features");
-  const producer = await broker.producer();
   const records: OutputRecord[] = Array.from({ length: count }, () => {
     const vector: FeatureVector = {
       id: `flight-${sent}`,
@@ -138,36 +138,13 @@ async function sendVectors(count: number): Promise<void> {
       headers: { [HEADERS.source]: `flights.events/0/${sent++}/0` },
     };
   });
-  await producer.send(records);
-  await producer.stop();
+  await broker.send(records);
 }
 
-/** Reads all predictions, without those written twice. */
+/** All predictions, as any reader finds them. */
 async function readPredictions(): Promise<Prediction[]> {
-  const topic = lineTopic("flights", "predictions");
-  const [range] = await broker.offsets(topic);
-  const bySource = new Map<string, Prediction>();
-  let next = 0;
-  const consumption = await broker.consume({
-    group: `test-${Math.random()}`,
-    topics: [topic],
-    onAssigned: async () => new Map(),
-    onRevoked: async () => {},
-    onBatch: async ({ records }) => {
-      for (const record of records) {
-        const source = Buffer.from(record.headers[HEADERS.source] as Uint8Array).toString();
-        const prediction = JSON.parse(Buffer.from(record.value as Uint8Array).toString()) as Prediction;
-        if (!bySource.has(source)) bySource.set(source, prediction);
-        next = record.offset + 1;
-      }
-    },
-    onFailed: (error) => {
-      throw error;
-    },
-  });
-  await until(async () => next >= (range?.end ?? 0));
-  await consumption.stop();
-  return [...bySource.values()];
+  const records = await readTopic(broker, lineTopic("flights", "predictions"));
+  return records.map(({ value }) => JSON.parse(Buffer.from(value ?? []).toString()) as Prediction);
 }
 
 beforeAll(async () => {

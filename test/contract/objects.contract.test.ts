@@ -75,6 +75,14 @@ describe.each([
     await Promise.all([scene.store.ensureBucket(), scene.store.ensureBucket()]);
   });
 
+  it("tells how large an object is, and that there is none", async () => {
+    const bytes = new TextEncoder().encode("how large?");
+    expect(await scene.store.size(sha256Hex(bytes))).toBeNull();
+    const digest = await scene.store.put(bytes);
+    expect(await scene.store.size(digest)).toBe(bytes.length);
+    await expect(scene.store.size("../etc/passwd")).rejects.toThrow(RangeError);
+  });
+
   it.each([0, 1, 1_000, 70 * 1024 * 1024 - 1])(
     "gives back %i bytes by their digest",
     async (size) => {

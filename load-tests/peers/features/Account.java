@@ -16,6 +16,8 @@ public final class Account {
 
   /** Zero: no event yet. */
   private long newestMs;
+  /** The newest event in an earlier pane of ten minutes than the newest one's; zero: none. */
+  private long earlierMs;
   private final RecentIds ids;
   private final Panes fiveSeconds;
   private final Panes minutes;
@@ -33,6 +35,7 @@ public final class Account {
 
   private Account(Account other) {
     newestMs = other.newestMs;
+    earlierMs = other.earlierMs;
     ids = other.ids.copy();
     fiveSeconds = other.fiveSeconds.copy();
     minutes = other.minutes.copy();
@@ -51,9 +54,9 @@ public final class Account {
     if (timeMs < newestMs - LATE_MS_MAX) {
       throw new IllegalStateException(payment.id + " is late by more than the " + LATE_MS_MAX + " ms that panes are kept for");
     }
-    features.previousMs = newestMs == 0 ? -1 : Math.max(0, timeMs - newestMs);
+    features.previousMs = sincePrevious(timeMs);
     boolean isNextDay = newestMs > 0 && timeMs / DAY_MS > newestMs / DAY_MS;
-    newestMs = Math.max(newestMs, timeMs);
+    remember(timeMs);
     fiveSeconds.add(timeMs, payment.cents);
     minutes.add(timeMs, payment.cents);
     tenMinutes.add(timeMs, payment.cents);
@@ -71,6 +74,7 @@ public final class Account {
   /** As bytes for `read`. */
   public byte[] write(StateWriter out) {
     out.number(newestMs);
+    out.number(earlierMs);
     ids.write(out);
     fiveSeconds.write(out);
     minutes.write(out);
@@ -83,11 +87,28 @@ public final class Account {
   public void read(byte[] bytes) {
     StateReader in = new StateReader(bytes);
     newestMs = in.number();
+    earlierMs = in.number();
     ids.read(in);
     fiveSeconds.read(in);
     minutes.read(in);
     tenMinutes.read(in);
     merchants.read(in);
+  }
+
+  /** Since the newest payment of the day before, none of a later pane counting; negative where there is none. */
+  private long sincePrevious(long timeMs) {
+    int pane = tenMinutes.paneOf(timeMs);
+    long previousMs = pane >= tenMinutes.paneOf(newestMs) ? newestMs : earlierMs;
+    boolean isKnown = previousMs != 0 && pane - tenMinutes.paneOf(previousMs) < DAY_PANES;
+    return isKnown ? Math.max(0, timeMs - previousMs) : -1;
+  }
+
+  private void remember(long timeMs) {
+    int pane = tenMinutes.paneOf(timeMs);
+    int newestPane = tenMinutes.paneOf(newestMs);
+    if (pane > newestPane) earlierMs = newestMs;
+    else if (pane < newestPane) earlierMs = Math.max(earlierMs, timeMs);
+    newestMs = Math.max(newestMs, timeMs);
   }
 
   private void meet(Payment payment, Visits visits) throws Exception {

@@ -168,7 +168,7 @@ public final class Panes {
     }
 
     double mean() {
-      return (double) cents / count / 100;
+      return (double) cents / (count * 100);
     }
 
     double largest() {

@@ -4,19 +4,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import {
-  GRPCInferenceService,
-  HEADERS,
-  type LineStatus,
-  parsePosition,
-  registryApi,
-  type ServiceStatus,
-} from "@millrace/contracts";
+import { GRPCInferenceService, type LineStatus, registryApi, type ServiceStatus } from "@millrace/contracts";
 import { createKafkaBroker } from "@millrace/kafka";
 import { type Mesh, REPOSITORY, SERVICES, type ServiceName, startMesh } from "@millrace/local";
 import { createRpcClient, type RpcClient } from "@millrace/rpc";
 import { createLog, sleep } from "@millrace/runtime";
-import { type Broker, headerText, Seen, type StreamRecord } from "@millrace/stream";
+import type { Broker, StreamRecord } from "@millrace/stream";
+import { readTopic } from "@millrace/testkit";
 
 /** A part of the mesh, as its supervisor names it. */
 export type Part = ServiceName | "kafka" | "nats" | "s3";
@@ -193,39 +187,14 @@ export function startAsking(mesh: MeshUnderTest, features: number): Asker {
   };
 }
 
-/** All records of topics with one partition, as they lie there. */
+/** All records of topics, as they lie there. */
 export async function readTopics(
   broker: Broker,
   topics: readonly string[],
 ): Promise<ReadonlyMap<string, readonly StreamRecord[]>> {
-  const ends = await Promise.all(topics.map(async (topic) => (await broker.offsets(topic))[0]?.end ?? 0));
-  const read = new Map(topics.map((topic) => [topic, [] as StreamRecord[]]));
-  const next = (topic: string): number => (read.get(topic)?.at(-1)?.offset ?? -1) + 1;
-  const missing = (): boolean => topics.some((topic, i) => next(topic) < (ends[i] ?? 0));
-  const consumption = await broker.consume({
-    group: `test-${Date.now()}`,
-    topics,
-    onAssigned: async () => new Map(),
-    onRevoked: async () => {},
-    onBatch: async ({ topic, records }) => {
-      const from = next(topic);
-      read.get(topic)?.push(...records.filter(({ offset }) => offset >= from));
-    },
-    onFailed: () => {},
-  });
-  await until(`${topics.join(", ")} is read`, 60_000, async () => !missing());
-  await consumption.stop();
-  return read;
-}
-
-/** The records as every reader has them: what was written again after a crash is dropped. */
-export function distinct(records: readonly StreamRecord[]): StreamRecord[] {
-  const seen = new Seen();
-  return records.filter((record) => {
-    const source = parsePosition(headerText(record, HEADERS.source) ?? "");
-    if (source === null) throw new Error(`no source: ${record.topic}/${record.partition}/${record.offset}`);
-    return seen.advance(source);
-  });
+  return new Map(
+    await Promise.all(topics.map(async (topic) => [topic, await readTopic(broker, topic)] as const)),
+  );
 }
 
 /** Waits for something; throws with `describe`'s text when it does not come. */
