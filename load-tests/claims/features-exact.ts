@@ -5,7 +5,7 @@ import { HEADERS, parsePosition, readVector, registryApi } from "@millrace/contr
 import { createComputeTask } from "@millrace/feature";
 import { createKafkaBroker } from "@millrace/kafka";
 import { defineLine, type LineDefinition } from "@millrace/lines";
-import { type Mesh, startMesh } from "@millrace/local";
+import { startMesh } from "@millrace/local";
 import { createRpcClient } from "@millrace/rpc";
 import { createLog, sleep } from "@millrace/runtime";
 import { type Broker, headerText, type OutputRecord, partitionOf, type StreamRecord } from "@millrace/stream";
@@ -189,11 +189,8 @@ async function run({ say, stop }: Context): Promise<Measurement> {
     stop.throwIfAborted();
     say("all events are sent, all kills done: waiting until nothing moves");
     await quiet(broker, stop);
-    return {
-      ...(await verdict(broker, records)),
-      baseline: null,
-      parts: { ...(await verdict(broker, records)).parts, kills, brokerRestarts: restarts },
-    };
+    const found = await verdict(broker, records);
+    return { ...found, baseline: null, parts: { ...found.parts, kills, brokerRestarts: restarts } };
   } finally {
     await broker.stop();
     await mesh.stop();

@@ -126,7 +126,9 @@ export class FeatureEngine {
     event.take(row);
     for (let i = 0; i < this.#tables.length; i++) {
       const table = this.#tables[i] as WindowTable;
-      if (table.plan.stream === stream) this.#records[i] = table.find(event, table.plan.by);
+      if (table.plan.stream !== stream) continue;
+      table.lookAt(event);
+      this.#records[i] = table.find(event, table.plan.by);
     }
     this.#takeIn(stream, event);
     this.#moveOn(stream, event);
@@ -142,7 +144,7 @@ export class FeatureEngine {
       const record = this.#records[i] as number;
       const isOwn = table.plan.stream === predict;
       this.#isCurrent[i] = isOwn && table.isCurrent(record, event) ? 1 : 0;
-      if (this.#isCurrent[i] === 1) table.readBefore(record, event);
+      if (this.#isCurrent[i] === 1) table.readBefore(record);
       else if (record !== NO_KEY) table.read(record, event, isOwn);
     }
     this.#takeIn(predict, event);
@@ -193,6 +195,7 @@ export class FeatureEngine {
     event.take(row);
     for (let i = 0; i < this.#tables.length; i++) {
       const table = this.#tables[i] as WindowTable;
+      table.lookAt(event);
       this.#records[i] = table.find(event, table.plan.askedBy);
     }
   }

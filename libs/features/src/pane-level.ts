@@ -6,7 +6,7 @@ import { TIME } from "./event-values.ts";
 import type { AccumulatorPlan, DistinctPlan, LevelPlan, SummaryPlan } from "./feature-plan.ts";
 import type { SlabSnapshot } from "./memory/slab.ts";
 import type { TextTable } from "./memory/text-table.ts";
-import { clampPane, isPane, paneOf } from "./pane-number.ts";
+import { clampPane, isPane, originOf, paneOf } from "./pane-number.ts";
 import { PaneRates } from "./pane-rates.ts";
 import { PaneSketches } from "./pane-sketches.ts";
 import { PaneStore, STORE_INTS } from "./pane-store.ts";
@@ -45,6 +45,12 @@ export class PaneLevel {
   readonly #windows: Int32Array;
   readonly #longest: number;
   readonly #stride: number;
+  readonly #paneMs: number;
+  readonly #origin: number;
+  readonly #hasSelfless: boolean;
+  /** The pane of the event that is looked at, and whether it has a number at all. */
+  #pane = 0;
+  #isPane = false;
   /** Where its parts of a record begin. */
   readonly #intsAt: number;
   readonly #windowsAt: number;
@@ -68,6 +74,9 @@ export class PaneLevel {
     this.#windows = Int32Array.from(windows);
     this.#longest = Math.max(1, ...windows);
     this.#stride = stride;
+    this.#paneMs = plan.paneMs;
+    this.#origin = originOf(plan.paneMs);
+    this.#hasSelfless = plan.accumulators.some(({ algebra }) => !algebra.countsItself);
     this.#intsAt = intsAt;
     this.#windowsAt = plan.windowsAt;
     this.#window = { ...this.#store.panes };
@@ -102,19 +111,25 @@ export class PaneLevel {
     for (let w = 0; w < this.#windows.length; w++) this.#emptyWindow(floats, ints, at, w);
   }
 
-  /** Whether an event of the table's stream counts here and is not in the past of what the key has. */
-  isCurrent(ints: Int32Array, at: number, event: EventInputs): boolean {
-    const pane = paneOf(event.values[TIME] as number, this.plan.paneMs);
-    if (pane <= this.#dead || !isPane(pane) || !event.meets(this.plan.conditions)) return false;
-    return pane >= (ints[at * 2 + this.#intsAt + END] as number);
+  /** Looks at an event: all that follows is about it. */
+  lookAt(event: EventInputs): void {
+    const pane = Math.floor((event.values[TIME] as number) / this.#paneMs) - this.#origin;
+    this.#isPane = isPane(pane);
+    this.#pane = clampPane(pane);
   }
 
-  /** Takes in an event of the table's stream. False when it comes too late to count in any window. */
+  /** Whether the event, of the table's stream, counts here and is not in the past of what the key has. */
+  isCurrent(ints: Int32Array, at: number, event: EventInputs): boolean {
+    if (!this.#isPane || this.#pane <= this.#dead || !event.meets(this.plan.conditions)) return false;
+    return this.#pane >= (ints[at * 2 + this.#intsAt + END] as number);
+  }
+
+  /** Takes in the event, of the table's stream. False when it comes too late to count in any window. */
   update(floats: Float64Array, ints: Int32Array, at: number, key: number, event: EventInputs): boolean {
-    const { paneMs, summaries, accumulators } = this.plan;
+    const { summaries, accumulators } = this.plan;
     const { values } = event;
-    const pane = paneOf(values[TIME] as number, paneMs);
-    if (!isPane(pane)) return false;
+    const pane = this.#pane;
+    if (!this.#isPane) return false;
     if (pane <= this.#dead) {
       if (this.#rates === null) return false;
       this.#drop(floats, ints, at);
@@ -167,7 +182,7 @@ export class PaneLevel {
     answers: Float64Array,
   ): void {
     const own = isOwn ? event : null;
-    const pane = clampPane(paneOf(event.values[TIME] as number, this.plan.paneMs));
+    const pane = this.#pane;
     const end = ints[at * 2 + this.#intsAt + END] as number;
     this.#store.locate(ints, at);
     for (let w = 0; w < this.#windows.length; w++) {
@@ -185,13 +200,12 @@ export class PaneLevel {
   }
 
   /** Of a current event that is not yet taken in: writes the answers in which it does not count itself. */
-  readBefore(ints: Int32Array, at: number, event: EventInputs, answers: Float64Array): void {
-    if (!this.plan.accumulators.some(({ algebra }) => !algebra.countsItself)) return;
-    const pane = paneOf(event.values[TIME] as number, this.plan.paneMs);
+  readBefore(ints: Int32Array, at: number, answers: Float64Array): void {
+    if (!this.#hasSelfless) return;
     this.#store.locate(ints, at);
     for (let w = 0; w < this.#windows.length; w++) {
-      this.#select(ints, at, w, pane);
-      this.#combine(w, null, pane, false, answers);
+      this.#select(ints, at, w, this.#pane);
+      this.#combine(w, null, this.#pane, false, answers);
     }
   }
 
@@ -508,9 +522,12 @@ export class PaneLevel {
 
   /** Sets a range to some of the located panes. */
   #cut(range: PaneRange, oldest: number, newest: number): void {
-    const { panes } = this.#store;
-    range.floats = panes.floats;
-    range.ints = panes.ints;
+    const { floats, ints } = this.#store.panes;
+    // To store what is there already costs more than to look.
+    if (range.floats !== floats) {
+      range.floats = floats;
+      range.ints = ints;
+    }
     range.oldest = oldest;
     range.newest = newest;
   }

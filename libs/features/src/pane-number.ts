@@ -4,12 +4,17 @@ const NUMBER_MAX = 2 ** 30;
 
 /** The number of the pane that a time lies in. */
 export function paneOf(timeMs: number, paneMs: number): number {
-  return Math.floor(timeMs / paneMs) - Math.floor(ORIGIN_MS / paneMs);
+  return Math.floor(timeMs / paneMs) - originOf(paneMs);
 }
 
 /** When a pane begins, ms. */
 export function paneStartMs(pane: number, paneMs: number): number {
-  return (pane + Math.floor(ORIGIN_MS / paneMs)) * paneMs;
+  return (pane + originOf(paneMs)) * paneMs;
+}
+
+/** How many panes there are from 1970 to the one that is number 0. */
+export function originOf(paneMs: number): number {
+  return Math.floor(ORIGIN_MS / paneMs);
 }
 
 /** Whether a pane has a number: panes of a second that are decades away have none. */

@@ -55,8 +55,12 @@ export class PaneStore {
     const chunk = chunkOf(block);
     const { panes } = this;
     const oldest = offsetOf(block) + (ints[header + FIRST] as number) * this.#stride;
-    panes.floats = this.#slab.floats[chunk] as Float64Array;
-    panes.ints = this.#slab.ints[chunk] as Int32Array;
+    const floats = this.#slab.floats[chunk] as Float64Array;
+    // To store what is there already costs more than to look.
+    if (panes.floats !== floats) {
+      panes.floats = floats;
+      panes.ints = this.#slab.ints[chunk] as Int32Array;
+    }
     panes.oldest = oldest;
     panes.newest = oldest + ((ints[header + LENGTH] as number) - 1) * this.#stride;
   }

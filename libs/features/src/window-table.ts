@@ -137,6 +137,11 @@ export class WindowTable {
     }
   }
 
+  /** Looks at an event: all that follows is about it. */
+  lookAt(event: EventInputs): void {
+    for (let i = 0; i < this.levels.length; i++) (this.levels[i] as PaneLevel).lookAt(event);
+  }
+
   /** The record of the event's key: its address, 0 when there is none, `NO_KEY` when a value of the key is null. */
   find(event: EventInputs, by: readonly number[]): number {
     const keys = this.#keys;
@@ -209,11 +214,11 @@ export class WindowTable {
   }
 
   /** Of a current event: sets the answers in which it does not count itself. */
-  readBefore(record: number, event: EventInputs): void {
+  readBefore(record: number): void {
     const ints = record > 0 ? (this.#records.ints[chunkOf(record)] as Int32Array) : this.#emptyInts;
     const at = record > 0 ? offsetOf(record) : 0;
     for (let i = 0; i < this.levels.length; i++) {
-      (this.levels[i] as PaneLevel).readBefore(ints, at, event, this.answers);
+      (this.levels[i] as PaneLevel).readBefore(ints, at, this.answers);
     }
   }
 
@@ -302,7 +307,7 @@ export class WindowTable {
       const entry = keys.visit(sweep.place);
       const record = entry < 0 ? 0 : (keys.entries[entry + this.plan.by.length] as number);
       // Removing a key moves another one to its place, which is then looked at again.
-      if (record === 0 || !this.#sweepRecord(record)) sweep.place++;
+      if (record === 0 || this.#sweepRecord(record)) sweep.place++;
       else this.#remove(keys, entry, record);
     }
   }

@@ -87,7 +87,7 @@ export class IntTable {
       const found = entries[at] as number;
       if (found === 0) return -1;
       if (found === first && this.#isSame(entries, at, key)) {
-        this.entries = entries;
+        if (this.entries !== entries) this.entries = entries;
         return at;
       }
     }
