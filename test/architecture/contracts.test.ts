@@ -46,7 +46,8 @@ describe("topic catalogue", () => {
     // The event log of a line is named by `eventLog` of libs/lines.
     const uses = (kind: string): boolean =>
       new RegExp(`lineTopic\\([^()]*, "${kind}"\\)`).test(source) ||
-      (kind === "events" && /\beventLog\(/.test(source));
+      // The registry only guards its place.
+      (kind === "events" && service !== "registry" && /\beventLog\(/.test(source));
     const used = [
       ...LINE_TOPIC_KINDS.filter(uses).map((kind) => `LINE.${kind}`),
       ...Object.entries(MESH_TOPICS)

@@ -342,34 +342,49 @@ describe("the mesh under faults", () => {
     mesh.signal("ingest", "SIGTERM");
     await until("ingest is back", 60_000, () => mesh.isBack("ingest", pid));
     const { of } = await count(await settle());
+    const columns = Object.entries(flights.streams).flatMap(([stream, { fields }]) =>
+      Object.entries(fields).map(([field, { type }]) => ({
+        name: `${stream}.${field}`,
+        stream,
+        field,
+        kind: type === "text" || type === "category" ? ("text" as const) : ("float64" as const),
+      })),
+    );
     const events = of.events.map((record) => {
       const { id, stream, time, data } = JSON.parse(textOf(record)) as AcceptedEvent;
       const source = headerText(record, HEADERS.source);
-      return JSON.stringify([id, stream, time, record.offset, source, JSON.stringify(data)]);
+      const values = columns.map((column) => (column.stream === stream ? data[column.field] : null));
+      return JSON.stringify([id, stream, time, record.timestampMs, record.offset, source, ...values]);
     });
-    expectSame("archived events", await readBlocks("flights.events"), events);
+    const schema = { ...EVENT_COLUMNS, ...Object.fromEntries(columns.map(({ name, kind }) => [name, kind])) };
+    expectSame("archived events", await readBlocks("flights.events", schema), events);
     const examples = of.examples.map((record) => {
       const { id, time, knownAt, label } = JSON.parse(textOf(record)) as Example;
       return JSON.stringify([id, time, knownAt, label]);
     });
-    expectSame("archived examples", await readBlocks("flights.examples"), examples);
+    expectSame("archived examples", await readBlocks("flights.examples", EXAMPLE_COLUMNS), examples);
   });
 });
 
-const COLUMNS = {
-  "flights.events": {
-    id: "text",
-    stream: "text",
-    time: "float64",
-    offset: "float64",
-    source: "text",
-    data: "text",
-  },
-  "flights.examples": { id: "text", time: "float64", known_at: "float64", label: "float64" },
-} as const;
+type Schema = Readonly<Record<string, "text" | "float64">>;
+
+const EVENT_COLUMNS = {
+  id: "text",
+  stream: "text",
+  time: "float64",
+  accepted_at: "float64",
+  offset: "float64",
+  source: "text",
+} as const satisfies Schema;
+const EXAMPLE_COLUMNS = {
+  id: "text",
+  time: "float64",
+  known_at: "float64",
+  label: "float64",
+} as const satisfies Schema;
 
 /** The rows of all blocks of a topic that the registry lists, each as JSON, in order. Blocks must join seamlessly. */
-async function readBlocks(topic: keyof typeof COLUMNS): Promise<string[]> {
+async function readBlocks(topic: string, schema: Schema): Promise<string[]> {
   const { url, accessKey, secretKey } = mesh.connections.s3;
   const log = createLog("test", "silent");
   const objects = createObjectStore({ url, accessKey, secretKey, bucket: "millrace", log });
@@ -377,15 +392,16 @@ async function readBlocks(topic: keyof typeof COLUMNS): Promise<string[]> {
   const ordered = blocks.toSorted((a, b) => Number(a.firstOffset - b.firstOffset));
   const rows: string[] = [];
   for (const [i, block] of ordered.entries()) {
-    expect(block.firstOffset).toBe(ordered[i - 1]?.nextOffset ?? 0n);
+    // The first record of a topic follows the mark that its writer left when it was opened.
+    expect(block.firstOffset).toBe(ordered[i - 1]?.nextOffset ?? block.firstOffset);
     const file = join(folder, `${block.digest}.parquet`);
     await objects.getToFile(block.digest, file, { bytesMax: Number(block.bytes) });
-    const names = Object.keys(COLUMNS[topic]);
-    const table = await parquet.read([file], COLUMNS[topic]);
+    const names = Object.keys(schema);
+    const table = await parquet.read([file], schema);
     expect(table.rows).toBe(Number(block.rows));
-    const columns: Readonly<Record<string, ArrayLike<unknown>>> = table.columns;
+    const columns = table.columns as Readonly<Record<string, ArrayLike<number | string | null>>>;
     for (let row = 0; row < table.rows; row++)
-      rows.push(JSON.stringify(names.map((name) => columns[name]?.[row])));
+      rows.push(JSON.stringify(names.map((name) => columns[name]?.[row] ?? null)));
   }
   say(`${topic}: ${rows.length} rows in ${ordered.length} blocks`);
   return rows;

@@ -82,7 +82,7 @@ export async function expectReplay({ of }: Found): Promise<void> {
   const replayed = { "flights.features": [] as string[], "flights.examples": [] as string[] };
   const task = createComputeTask(flights, FEATURE_DIGEST, null);
   await task.process(of.events, (_cause, topic, { value }) => {
-    replayed[topic as keyof typeof replayed].push(String(value));
+    replayed[topic as keyof typeof replayed].push(Buffer.from(value as Uint8Array).toString());
   });
   expectSame("feature vectors", of.features.map(textOf), replayed["flights.features"]);
   expectSame("examples", of.examples.map(textOf), replayed["flights.examples"]);
