@@ -7,12 +7,18 @@ export interface Clock {
 
 export const systemClock: Clock = { now: () => Date.now() };
 
-/** Waits; returns early, without an error, when the signal aborts. */
+/** Node's timers hold no longer span: they would end at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Waits, also for months; returns early, without an error, when the signal aborts. */
 export async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted) return;
-  await delay(ms, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
-    if (!signal?.aborted) throw error;
-  });
+  for (let left = ms; !signal?.aborted; left -= TIMER_MS_MAX) {
+    const turnMs = Math.min(left, TIMER_MS_MAX);
+    await delay(turnMs, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
+      if (!signal?.aborted) throw error;
+    });
+    if (left <= TIMER_MS_MAX) return;
+  }
 }
 
 /**
