@@ -1,6 +1,8 @@
 import type { FieldValue } from "@millrace/contracts";
 import type { FieldDefinition, StreamDefinition } from "@millrace/lines";
 
+export { MINOR_UNITS_MAX } from "@millrace/lines";
+
 /**
  * One event as the feature engine takes it: numbers as numbers, texts as places in bytes. One row is made per stream
  * and used again for each event; whoever wants to keep something copies it. `i` is the number of the field in the
@@ -112,12 +114,6 @@ function textOf(field: FieldDefinition, value: Exclude<FieldValue, null>): strin
 function digestOf(value: Exclude<FieldValue, null>): string | null {
   return typeof value === "object" && typeof value.sha256 === "string" ? value.sha256 : null;
 }
-
-/**
- * A decimal has fewer minor units than this: then `toMinorUnits` is exact for the double nearest to the decimal. Both
- * that double and its product with 10^scale are off by at most 2^-53 of their size, together by less than half a unit.
- */
-export const MINOR_UNITS_MAX: number = 2 ** 51;
 
 /** A decimal as a whole number of minor units: 12.34 with scale 2 is 1234. */
 export function toMinorUnits(value: number, scale: number): number {

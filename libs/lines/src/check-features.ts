@@ -6,9 +6,10 @@ import {
 } from "./definition.ts";
 import { checkedDurationMs } from "./duration.ts";
 import { checkExpression } from "./expression/check-expression.ts";
+import type { ExpressionType } from "./expression/functions.ts";
 import type { ExpressionScope } from "./expression/type-expression.ts";
 import { COMPARABLE, type FieldType, type IssueList, NUMERIC } from "./line-issue.ts";
-import { windowPaneMs } from "./panes.ts";
+import { ratePaneMs, windowPaneMs } from "./panes.ts";
 
 /** A vector has at most so many values. */
 const VALUES_MAX = 4_096;
@@ -64,8 +65,7 @@ export function checkFeatures(line: LineDefinition, issues: IssueList): void {
         if (checkGroup(at, feature, line, issues)) checkWindow(at, feature, line, issues);
         return;
       case "rate":
-        if (!checkGroup(at, feature, line, issues) || feature.of === undefined) return;
-        issues.field(`${at}.of`, feature.from, feature.of, NUMERIC);
+        if (checkGroup(at, feature, line, issues)) checkRate(at, feature, line, issues);
         return;
       case "expression":
         checkRequestTime(`${at}.value`, feature, line, i, issues);
@@ -139,16 +139,25 @@ function checkWindow(at: string, feature: Named<"window">, line: LineDefinition,
   }
   checkParameter(`${at}.k`, aggregate, "top", given.k, "how many of the most frequent, 1 to 100", issues);
   checkParameter(`${at}.q`, aggregate, "quantile", given.q, "which quantile, such as 0.95", issues);
-  if (aggregate === "share" && from !== line.label?.from) {
+  // That the label's stream is not there is said elsewhere.
+  const { label } = line;
+  if (aggregate === "share" && from !== label?.from && Object.hasOwn(line.streams, label?.from ?? from)) {
     issues.say(
       `${at}.from`,
       "share is the share of positive labels",
-      line.label === null
+      label === null
         ? "Define a label, or use count with a `where`."
-        : `Use the label's stream "${line.label.from}".`,
+        : `Use the label's stream "${label.from}".`,
     );
   }
   checkPanes(at, feature, line, issues);
+}
+
+function checkRate(at: string, feature: Named<"rate">, line: LineDefinition, issues: IssueList): void {
+  if (feature.of !== undefined) issues.field(`${at}.of`, feature.from, feature.of, NUMERIC);
+  const paneMs = ratePaneMs(feature);
+  const choice = "choose a longer half-life: its panes are a twelfth of it or shorter";
+  checkKept(`${at}.halfLife`, { spanMs: paneMs, paneMs, choice }, feature, line, issues);
 }
 
 function checkParameter(
@@ -186,28 +195,51 @@ function checkPanes(at: string, feature: Named<"window">, line: LineDefinition, 
     );
     return;
   }
-  const { lateMax } = line.streams[line.predict.on] as StreamDefinition;
-  const keptMs = windowMs + checkedDurationMs(lateMax);
-  if (keptMs / paneMs > KEPT_PANES_MAX) {
-    issues.say(
-      `${at}.pane`,
-      `${Math.ceil(keptMs / paneMs)} panes would be kept for each key, more than ${KEPT_PANES_MAX}: ` +
-        `those of the window, and those for events that come up to ${lateMax} late`,
-      `Lower streams.${line.predict.on}.lateMax, or choose a pane of at least ` +
-        `${Math.ceil(keptMs / KEPT_PANES_MAX / 1_000)}s that divides the window.`,
-    );
-  }
+  const choice =
+    `choose a pane of at least ${Math.ceil(keptMs(windowMs, feature, line) / KEPT_PANES_MAX / 1_000)}s that ` +
+    "divides the window";
+  checkKept(`${at}.pane`, { spanMs: windowMs, paneMs, choice }, feature, line, issues);
 }
+
+/** How long a pane is kept, ms: as long as a vector or an event may come that counts it. */
+function keptMs(spanMs: number, { from }: Named<"window"> | Named<"rate">, line: LineDefinition): number {
+  const late = [...new Set([line.predict.on, from])].map((name) =>
+    checkedDurationMs((line.streams[name] as StreamDefinition).lateMax),
+  );
+  return late.reduce((sum, ms) => sum + ms, spanMs);
+}
+
+/** `choice` is what else can be done but to lower `lateMax`. */
+function checkKept(
+  path: string,
+  { spanMs, paneMs, choice }: { readonly spanMs: number; readonly paneMs: number; readonly choice: string },
+  feature: Named<"window"> | Named<"rate">,
+  line: LineDefinition,
+  issues: IssueList,
+): void {
+  const panes = Math.ceil(keptMs(spanMs, feature, line) / paneMs);
+  if (panes <= KEPT_PANES_MAX) return;
+  const late = [...new Set([line.predict.on, feature.from])].map((name) => `streams.${name}.lateMax`);
+  issues.say(
+    path,
+    `${panes} panes would be kept for each key, more than ${KEPT_PANES_MAX}: those of the ` +
+      `${feature.kind}, and those for events that come late`,
+    `Lower ${late.join(" or ")}, or ${choice}.`,
+  );
+}
+
+/** How a condition is made of what is none. */
+const COMPARISONS: Readonly<Record<Exclude<ExpressionType, "boolean">, string>> = {
+  number: "Compare it, for example with > 0.",
+  text: 'Compare it, for example with == "yes".',
+  time: "Compare it with another time, or take hour(...) or weekday(...) of it and compare that.",
+};
 
 function checkCondition(path: string, text: string, scope: ExpressionScope, issues: IssueList): void {
   const checked = checkExpression(text, scope);
   if (!checked.ok) return sayWhere(path, checked.issue, issues);
   if (checked.type === "boolean") return;
-  issues.say(
-    path,
-    `the condition is a ${checked.type}, neither true nor false`,
-    'Compare it, for example with > 0 or == "yes".',
-  );
+  issues.say(path, `the condition is a ${checked.type}, neither true nor false`, COMPARISONS[checked.type]);
 }
 
 function checkRequestTime(
@@ -219,11 +251,13 @@ function checkRequestTime(
 ): void {
   const { fields } = line.streams[line.predict.on] as StreamDefinition;
   const before = line.features.slice(0, i);
+  const checked = checkExpression(value, { fields, features: featureNames({ features: before }) });
+  if (!checked.ok) return sayWhere(path, checked.issue, issues);
   const ambiguous = before.find(
     (feature) =>
       Object.hasOwn(fields, feature.name) &&
       !(feature.kind === "field" && feature.field === feature.name) &&
-      new RegExp(`\\b${feature.name}\\b`).test(value),
+      checked.names.has(feature.name),
   );
   if (ambiguous !== undefined) {
     issues.say(
@@ -232,8 +266,6 @@ function checkRequestTime(
       "Rename the feature: in an expression the name means the field.",
     );
   }
-  const checked = checkExpression(value, { fields, features: featureNames({ features: before }) });
-  if (!checked.ok) return sayWhere(path, checked.issue, issues);
   if (checked.type === "number" || checked.type === "boolean") return;
   issues.say(
     path,

@@ -1,5 +1,5 @@
 import { LINE_TOPIC_KINDS } from "@millrace/contracts";
-import type { FieldDefinition, LineDefinition } from "./definition.ts";
+import { type FieldDefinition, type LineDefinition, MINOR_UNITS_MAX } from "./definition.ts";
 import { COMPARABLE, type IssueList, NAMING, NUMERIC } from "./line-issue.ts";
 
 /** What streams, label and recipes refer to. */
@@ -65,7 +65,7 @@ function checkField(at: string, field: FieldDefinition, issues: IssueList): void
     issues.say(`${at}.min`, `min ${min} is above max ${max}`, "No value would be accepted: exchange them.");
   }
   if (field.type !== "decimal") return;
-  const largest = Number.MAX_SAFE_INTEGER / 10 ** field.scale;
+  const largest = (MINOR_UNITS_MAX - 1) / 10 ** field.scale;
   for (const [name, bound] of [
     ["min", field.min],
     ["max", field.max],

@@ -20,6 +20,12 @@ export type FieldDefinition = {
   | { readonly type: "blob"; readonly mediaType: string; readonly bytesMax: number }
 );
 
+/**
+ * A decimal has fewer minor units than this. The double nearest to it, and its product with 10^scale, are off by at
+ * most 2^-53 of their size each, together by less than half a unit: rounding gives the exact number of units.
+ */
+export const MINOR_UNITS_MAX: number = 2 ** 51;
+
 /** How the records of a producer's topic are written. */
 export type StreamFormat =
   /** JSON objects and CloudEvents. */

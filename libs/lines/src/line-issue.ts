@@ -1,6 +1,6 @@
 import type { FieldDefinition, LineDefinition } from "./definition.ts";
 import { isClaimed } from "./event-log.ts";
-import { suggest } from "./suggest.ts";
+import { choose, suggest } from "./suggest.ts";
 
 /** One thing wrong with a line definition. */
 export interface LineIssue {
@@ -43,23 +43,25 @@ export class IssueList {
     const fields = this.#streams[stream]?.fields ?? {};
     const found = Object.hasOwn(fields, name) ? fields[name] : undefined;
     const fit = Object.entries(fields).filter(([, field]) => types.includes(field.type) && !isClaimed(field));
-    const remedy = (): string =>
-      fit.length === 0
+    const names = fit.map(([one]) => one);
+    const remedy = (of: (names: readonly string[]) => string): string =>
+      names.length === 0
         ? `Declare a field of type ${types.join(" or ")} in streams.${stream}.fields.`
-        : suggest(
-            name,
-            fit.map(([one]) => one),
-          );
+        : of(names);
     if (found === undefined) {
-      this.say(path, `stream "${stream}" has no field "${name}"`, remedy());
+      this.say(
+        path,
+        `stream "${stream}" has no field "${name}"`,
+        remedy(() => suggest(name, names)),
+      );
       return null;
     }
     if (isClaimed(found)) {
-      this.say(path, `values of field "${name}" lie in the object store, not in the event`, remedy());
+      this.say(path, `values of field "${name}" lie in the object store, not in the event`, remedy(choose));
       return null;
     }
     if (!types.includes(found.type)) {
-      this.say(path, `field "${name}" is ${found.type}, not ${types.join(" or ")}`, remedy());
+      this.say(path, `field "${name}" is ${found.type}, not ${types.join(" or ")}`, remedy(choose));
       return null;
     }
     return found;

@@ -1,4 +1,4 @@
-const NAMES_MAX = 12;
+const NAMES_MAX = 16;
 
 /** A remedy for a name that is not there: the one that was probably meant, else all that there are. */
 export function suggest(name: string, known: readonly string[]): string {
@@ -6,8 +6,13 @@ export function suggest(name: string, known: readonly string[]): string {
     .map((one) => [one, distance(name.toLowerCase(), one.toLowerCase())] as const)
     .filter(([one, edits]) => edits <= Math.max(1, Math.floor(one.length / 3)))
     .sort(([, a], [, b]) => a - b)[0];
-  if (near !== undefined) return `Did you mean "${near[0]}"?`;
+  return near === undefined ? choose(known) : `Did you mean "${near[0]}"?`;
+}
+
+/** A remedy that names what there is. */
+export function choose(known: readonly string[]): string {
   if (known.length === 0) return "Declare it.";
+  if (known.length === 1) return `Use "${known[0]}".`;
   const more = known.length > NAMES_MAX ? ` and ${known.length - NAMES_MAX} more` : "";
   return `Use one of: ${known.slice(0, NAMES_MAX).join(", ")}${more}.`;
 }

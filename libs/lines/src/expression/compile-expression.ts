@@ -46,7 +46,7 @@ function finite(value: number): number {
 function compile(node: ExpressionNode, typed: Typed): CompiledExpression {
   switch (node.kind) {
     case "number": {
-      const value = finite(node.value);
+      const { value } = node;
       return () => value;
     }
     case "text":

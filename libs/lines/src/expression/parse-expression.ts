@@ -53,6 +53,14 @@ const PRECEDENCE: Readonly<Partial<Record<Sign, number>>> = {
   "%": 6,
 };
 
+/** Words that are operators in other languages. */
+const WORDS: ReadonlyMap<string, string> = new Map([
+  ["and", "Write && for and."],
+  ["or", "Write || for or."],
+  ["mod", "Write % for the remainder."],
+  ["is", "Write == to compare, or isnull(x)."],
+]);
+
 const LENGTH_MAX = 1_000;
 /** The reader calls itself for what is nested: deeper nesting could end in an overflow of the stack. */
 const DEPTH_MAX = 50;
@@ -75,7 +83,7 @@ export function parseExpression(text: string): ExpressionNode {
       `an operator or the end is expected, found ${describeToken(rest)}`,
       rest.kind === "sign"
         ? "Close what is open, or remove it."
-        : "Put an operator such as + or && before it.",
+        : (WORDS.get(String(rest.value).toLowerCase()) ?? "Put an operator such as + or && before it."),
     );
   }
   return node;

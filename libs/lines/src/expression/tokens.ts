@@ -69,7 +69,11 @@ export function tokenise(text: string): readonly Token[] {
     }
     const number = match(NUMBER);
     if (number !== null) {
-      take({ kind: "number", at: start, value: Number(number[0]) }, number[0].length);
+      const value = Number(number[0]);
+      if (!Number.isFinite(value)) {
+        throw new ExpressionError(start, `${number[0]} is too large`, "Write a number below 1.8e308.");
+      }
+      take({ kind: "number", at: start, value }, number[0].length);
       continue;
     }
     const name = match(NAME);

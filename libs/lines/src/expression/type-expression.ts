@@ -96,6 +96,14 @@ const CONVERSIONS: Readonly<Record<string, string>> = {
   "time>number": "Subtract two times (that gives seconds), or take hour(...) or weekday(...) of it.",
 };
 
+/** Words that are values or operators in other languages. */
+const WORDS: ReadonlyMap<string, string> = new Map([
+  ["true", "Write the condition itself."],
+  ["false", "Write ! before the condition."],
+  ["null", "Write isnull(x) to ask whether a value is known."],
+  ["not", "Write ! for not."],
+]);
+
 function typeOfName(
   { at, name }: { readonly at: number; readonly name: string },
   scope: ExpressionScope,
@@ -106,7 +114,7 @@ function typeOfName(
     throw new ExpressionError(
       at,
       `there is no field${scope.features.length > 0 ? ", nor a feature before this one," : ""} "${name}"`,
-      suggest(name, known),
+      WORDS.get(name.toLowerCase()) ?? suggest(name, known),
     );
   }
   if (place.kind === "feature") return "number";
@@ -160,7 +168,8 @@ function arity(
 ): void {
   if (given.length >= least && given.length <= most) return;
   const wanted = least === most ? `${least}` : `${least} to ${most}`;
-  throw new ExpressionError(at, `${name} takes ${wanted} values, not ${given.length}`, `Write ${usage}.`);
+  const values = most === 1 ? "value" : "values";
+  throw new ExpressionError(at, `${name} takes ${wanted} ${values}, not ${given.length}`, `Write ${usage}.`);
 }
 
 function typeOfBinary(
