@@ -8,8 +8,13 @@ import { openParquet, type Parquet } from "@millrace/parquet";
 import { createRpcClient, type RpcClient, RpcError } from "@millrace/rpc";
 import { type Fail, type Log, type Service, systemClock } from "@millrace/runtime";
 import { createSchemaReader, createSchemaRegistryClient } from "@millrace/schemas";
-import { type BlockIndex, BlockIndexUnavailableError } from "@millrace/stream";
-import type { EventBlock } from "./archive.ts";
+import {
+  type Block,
+  type BlockIndex,
+  BlockIndexUnavailableError,
+  blockMessage,
+  blockOf,
+} from "@millrace/stream";
 import type { IngestConfig } from "./config.ts";
 import { buildIngest } from "./service.ts";
 
@@ -82,47 +87,20 @@ function schemaReader(config: IngestConfig): SchemaReader | null {
 
 type Registry = RpcClient<typeof registryApi.RegistryService>;
 
-async function listBlocks(
-  registry: Registry,
-  topic: string,
-  partition: number,
-): Promise<readonly EventBlock[]> {
+async function listBlocks(registry: Registry, topic: string, partition: number): Promise<readonly Block[]> {
   const { blocks } = await registry.listBlocks({ topic, sinceTimeMs: 0n }).catch(throwKind);
-  return blocks
-    .filter((block) => block.partition === partition)
-    .map(({ digest, firstOffset, rows, bytes, maxTimeMs }) => ({
-      digest,
-      firstOffset: Number(firstOffset),
-      rows: Number(rows),
-      bytes: Number(bytes),
-      maxTimeMs: Number(maxTimeMs),
-    }));
+  return blocks.filter((block) => block.partition === partition).map(blockOf);
 }
 
 /** The registry as the index of blocks. */
 function blockIndex(registry: Registry): BlockIndex {
   return {
     nextOffset: async (topic, partition) => {
-      const { blocks } = await registry.listBlocks({ topic, sinceTimeMs: 0n }).catch(throwKind);
-      const ends = blocks.filter((block) => block.partition === partition).map((block) => block.nextOffset);
-      return ends.length === 0 ? null : ends.reduce((max, end) => Math.max(max, Number(end)), 0);
+      const blocks = await listBlocks(registry, topic, partition);
+      return blocks.length === 0 ? null : Math.max(...blocks.map((block) => block.nextOffset));
     },
     add: async (block) => {
-      const { firstOffset, nextOffset, rows, bytes, minTimeMs, maxTimeMs, maxKnownAtMs, ...rest } = block;
-      await registry
-        .addBlock({
-          block: {
-            ...rest,
-            firstOffset: BigInt(firstOffset),
-            nextOffset: BigInt(nextOffset),
-            rows: BigInt(rows),
-            bytes: BigInt(bytes),
-            minTimeMs: BigInt(minTimeMs),
-            maxTimeMs: BigInt(maxTimeMs),
-            maxKnownAtMs: BigInt(maxKnownAtMs),
-          },
-        })
-        .catch(throwKind);
+      await registry.addBlock({ block: blockMessage(block) }).catch(throwKind);
     },
   };
 }

@@ -1,13 +1,13 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { BlockFiles } from "@millrace/archive";
 import type { Example } from "@millrace/contracts";
 import { type Block, parseManifest } from "@millrace/datasets";
 import type { LearningLine } from "@millrace/lines";
 import { openParquet, type Parquet } from "@millrace/parquet";
 import { type MemoryObjects, memoryObjects } from "@millrace/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BlockFiles } from "./block-files.ts";
 import { composeDataset, type Dataset, type DatasetRequest, readHeldOut, reopenDataset } from "./build.ts";
 import { exampleColumns } from "./collect.ts";
 
@@ -29,7 +29,7 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "build-"));
   parquet = await openParquet({ memoryMb: 128, threads: 1, scratch: join(folder, "spill") });
   objects = memoryObjects();
-  files = new BlockFiles(join(folder, "blocks"), objects, parquet);
+  files = new BlockFiles(join(folder, "blocks"), objects);
 });
 afterEach(() => {
   parquet.close();

@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { BlockFiles } from "@millrace/archive";
 import type { Trigger } from "@millrace/contracts";
 import {
   type Block,
@@ -17,7 +18,6 @@ import {
   validateExamples,
 } from "@millrace/datasets";
 import { checkedDurationMs, featureNames, type LearningLine } from "@millrace/lines";
-import type { BlockFiles } from "./block-files.ts";
 import type { Ports } from "./ports.ts";
 import { RunFailed } from "./run-failed.ts";
 
@@ -77,7 +77,7 @@ export async function composeDataset(
   const ours: Block[] = [];
   let otherFeatures = 0;
   for (const block of blocks) {
-    if ((await files.featureDigest(block)) === featureDigest) ours.push(block);
+    if ((await featureDigestOf(files.file(block.digest), parquet)) === featureDigest) ours.push(block);
     else otherFeatures += block.rows;
   }
   if (ours.length === 0) {
@@ -129,6 +129,12 @@ export async function composeDataset(
   };
   const digest = await objects.put(Buffer.from(manifestText(manifest)));
   return { manifest, digest, files: [await writeTraining(request.folder, trainingColumns, parquet)] };
+}
+
+/** The digest of the feature definition that computed a block's rows; several, joined, where it changed between them. */
+async function featureDigestOf(file: string, parquet: Ports["parquet"]): Promise<string> {
+  const { columns } = await parquet.read([file], { features: "text" });
+  return [...new Set(columns.features)].join("+");
 }
 
 /** Takes up the dataset that an earlier attempt of the run made; its rows to learn from go to `folder`. */

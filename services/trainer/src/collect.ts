@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { BlockFiles } from "@millrace/archive";
 import { type Example, lineTopic } from "@millrace/contracts";
 import { type Block, ripeUntil, rowsBetween } from "@millrace/datasets";
 import { checkedDurationMs, type LearningLine } from "@millrace/lines";
@@ -7,12 +8,13 @@ import {
   type ArchivedRow,
   type BlockColumn,
   BlockIndexUnavailableError,
+  blockMessage,
+  blockOf,
   type Block as IndexedBlock,
   memberFile,
   type StreamRecord,
   startArchive,
 } from "@millrace/stream";
-import type { BlockFiles } from "./block-files.ts";
 import { isAway, patiently } from "./patience.ts";
 import type { Ports } from "./ports.ts";
 
@@ -55,38 +57,13 @@ export async function startCollect(
     blocks.set(`${block.partition}/${block.firstOffset}`, block);
     nextOffsets.set(block.partition, Math.max(block.nextOffset, nextOffsets.get(block.partition) ?? 0));
   };
-  for (const block of listed.blocks) {
-    keep({
-      digest: block.digest,
-      bytes: Number(block.bytes),
-      partition: block.partition,
-      firstOffset: Number(block.firstOffset),
-      nextOffset: Number(block.nextOffset),
-      rows: Number(block.rows),
-      minTimeMs: Number(block.minTimeMs),
-      maxTimeMs: Number(block.maxTimeMs),
-      maxKnownAtMs: Number(block.maxKnownAtMs),
-    });
-  }
+  for (const block of listed.blocks) keep(blockOf(block));
 
   const add = async (block: IndexedBlock): Promise<void> => {
-    await registry
-      .addBlock({
-        block: {
-          ...block,
-          firstOffset: BigInt(block.firstOffset),
-          nextOffset: BigInt(block.nextOffset),
-          rows: BigInt(block.rows),
-          bytes: BigInt(block.bytes),
-          minTimeMs: BigInt(block.minTimeMs),
-          maxTimeMs: BigInt(block.maxTimeMs),
-          maxKnownAtMs: BigInt(block.maxKnownAtMs),
-        },
-      })
-      .catch((error: unknown) => {
-        if (!isAway(ports.codeOf(error))) throw error;
-        throw new BlockIndexUnavailableError("the registry is away", { cause: error });
-      });
+    await registry.addBlock({ block: blockMessage(block) }).catch((error: unknown) => {
+      if (!isAway(ports.codeOf(error))) throw error;
+      throw new BlockIndexUnavailableError("the registry is away", { cause: error });
+    });
     keep(block);
   };
 

@@ -1,9 +1,9 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { BlockFiles } from "@millrace/archive";
 import { canonicalJson, type LineStatus, type Verdict } from "@millrace/contracts";
 import { featurePart, type LearningLine } from "@millrace/lines";
 import { every, sha256Hex, sleep } from "@millrace/runtime";
-import type { BlockFiles } from "./block-files.ts";
 import { type Collector, startCollect } from "./collect.ts";
 import { type Governor, startGovern } from "./govern.ts";
 import type { Ledger } from "./ledger.ts";

@@ -1,11 +1,11 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { BlockFiles } from "@millrace/archive";
 import { type Candidate, candidatesOf } from "@millrace/catalogue";
 import { lineTopic, type Progress, type Trigger, type Verdict } from "@millrace/contracts";
 import type { LearningLine } from "@millrace/lines";
 import { type Log, withSpan } from "@millrace/runtime";
 import { BASELINE_RECIPE } from "@millrace/versions";
-import type { BlockFiles } from "./block-files.ts";
 import { composeDataset, type Dataset, readHeldOut, reopenDataset } from "./build.ts";
 import type { Collector } from "./collect.ts";
 import { judge, judgeBaseline, sentences } from "./judge.ts";

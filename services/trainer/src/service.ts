@@ -1,8 +1,8 @@
 import { join } from "node:path";
+import { BlockFiles } from "@millrace/archive";
 import { isLearning } from "@millrace/lines";
 import type { Service } from "@millrace/runtime";
 import { type FollowedLines, followLines } from "@millrace/stream";
-import { BlockFiles } from "./block-files.ts";
 import { readHolder } from "./holder.ts";
 import { type Ledger, openLedger } from "./ledger.ts";
 import { startLine, type TrainedLine } from "./line.ts";
@@ -23,7 +23,7 @@ export function buildTrainer(settings: Settings, ports: Ports): Service {
     start: async (signal) => {
       await ports.objects.ensureBucket(signal);
       ledger = await openLedger(ports.broker, ports.log);
-      const files = new BlockFiles(join(settings.data, "blocks"), ports.objects, ports.parquet);
+      const files = new BlockFiles(join(settings.data, "blocks"), ports.objects);
       const holder = await readHolder(settings.data);
       const workshop = { holder, ports, settings, files, ledger, metrics: createMetrics() };
       followed = followLines(
