@@ -3,26 +3,30 @@ const MINUS = 0x2d;
 const POINT = 0x2e;
 const GROUP = 1e9;
 const GROUP_DIGITS = 9;
-/** Longest text that is written here, in bytes; whoever writes keeps so much room. */
+/** Longest text that is written here, in bytes, and what is written behind it; whoever writes keeps so much room. */
 export const NUMBER_BYTES_MAX = 32;
 
-/** Digits of 0 to 99, two bytes each. */
-const PAIRS: Uint8Array = Uint8Array.from({ length: 200 }, (_, i) =>
-  i % 2 === 0 ? ZERO + Math.floor(i / 20) : ZERO + (((i - 1) / 2) % 10),
+const FOUR = 10_000;
+const EIGHT = 1e8;
+
+/** The four digits of 0 to 9999, leading zeros included, the first one in the lowest byte. */
+const DIGITS: Int32Array = Int32Array.from({ length: FOUR }, (_, value) =>
+  [1_000, 100, 10, 1].reduce(
+    (word, power, i) => word | ((ZERO + (Math.floor(value / power) % 10)) << (8 * i)),
+    0,
+  ),
+);
+/** How many zeros the four digits of 0 to 9999 begin with, less the last digit of 0, and how many they end with. */
+const LEADING: Uint8Array = Uint8Array.from({ length: FOUR }, (_, value) => 4 - String(value).length);
+const TRAILING: Uint8Array = Uint8Array.from({ length: FOUR }, (_, value) =>
+  [10, 100, 1_000, FOUR].reduce((zeros, power) => zeros + (value % power === 0 ? 1 : 0), 0),
 );
 
 /** Writes a safe integer as ASCII digits at `at`; answers where they end. */
 export function writeInteger(bytes: Uint8Array, at: number, value: number): number {
-  let magnitude = value;
-  let to = at;
-  if (value < 0) {
-    bytes[to++] = MINUS;
-    magnitude = -value;
-  }
-  if (magnitude < GROUP) return writeDigits(bytes, to, magnitude, digitsOf(magnitude));
-  const high = Math.floor(magnitude / GROUP);
-  to = high < GROUP ? writeDigits(bytes, to, high, digitsOf(high)) : writeInteger(bytes, to, high);
-  return writeDigits(bytes, to, magnitude - high * GROUP, GROUP_DIGITS);
+  if (value >= 0) return writeWhole(bytes, at, value);
+  bytes[at] = MINUS;
+  return writeWhole(bytes, at + 1, -value);
 }
 
 /**
@@ -37,11 +41,11 @@ export function writeDecimal(bytes: Uint8Array, at: number, value: number, decim
   let to = at;
   if (value < 0 && scaled > 0) bytes[to++] = MINUS;
   const whole = Math.floor(scaled / scale);
-  to = writeInteger(bytes, to, whole);
+  to = writeWhole(bytes, to, whole);
   const fraction = scaled - whole * scale;
   if (fraction === 0) return to;
-  bytes[to++] = POINT;
-  return withoutZeros(bytes, writeDigits(bytes, to, fraction, decimals));
+  bytes[to] = POINT;
+  return writeFraction(bytes, to + 1, fraction, decimals);
 }
 
 /** Writes a finite number as JavaScript's shortest text that reads back as the same double; answers where it ends. */
@@ -61,9 +65,6 @@ const DOUBLE_MIN = 1e-3;
 const DOUBLE_MAX = 1e15;
 /** A fraction as three whole numbers of 26 bits: 78 bits hold all that a double from 2^-10 on has behind the point. */
 const LIMB = 2 ** 26;
-/** A limb times so much is exact in a double. */
-const STEP = 1e7;
-const STEP_DIGITS = 7;
 
 /**
  * Writes a finite number as a text that reads back as the same double, faster than its shortest one, at `at`; answers
@@ -88,55 +89,84 @@ export function writeDouble(bytes: Uint8Array, at: number, value: number): numbe
       : whole < GROUP
         ? digitsOf(whole)
         : digitsOfLong(whole);
-  to = writeInteger(bytes, to, whole);
+  to = writeWhole(bytes, to, whole);
   bytes[to++] = POINT;
   const places = SHORT_DIGITS - digits;
   const scale = POWERS[places] as number;
   const scaled = Math.round(magnitude * scale);
   // The quotient of two exact numbers is the double nearest to the decimal.
-  if (scaled / scale === magnitude) {
-    const fraction = scaled - whole * scale;
-    const high = places > GROUP_DIGITS ? Math.floor(fraction / GROUP) : 0;
-    if (places > GROUP_DIGITS) to = writeDigits(bytes, to, high, places - GROUP_DIGITS);
-    to = writeDigits(bytes, to, fraction - high * GROUP, Math.min(places, GROUP_DIGITS));
-    return withoutZeros(bytes, to);
-  }
+  if (scaled / scale === magnitude) return writeFraction(bytes, to, scaled - whole * scale, places);
   let rest = (magnitude - whole) * LIMB;
   let high = Math.floor(rest);
   rest = (rest - high) * LIMB;
   let middle = Math.floor(rest);
   let low = (rest - middle) * LIMB;
   const end = to + FULL_DIGITS - digits;
-  while (to < end) {
-    const lowProduct = low * STEP;
+  // A limb times 10^8 is exact in a double.
+  for (; to < end; to += 8) {
+    const lowProduct = low * EIGHT;
     const lowCarry = Math.floor(lowProduct / LIMB);
     low = lowProduct - lowCarry * LIMB;
-    const middleProduct = middle * STEP + lowCarry;
+    const middleProduct = middle * EIGHT + lowCarry;
     const middleCarry = Math.floor(middleProduct / LIMB);
     middle = middleProduct - middleCarry * LIMB;
-    const highProduct = high * STEP + middleCarry;
+    const highProduct = high * EIGHT + middleCarry;
     const next = Math.floor(highProduct / LIMB);
     high = highProduct - next * LIMB;
-    to = writeDigits(bytes, to, next, STEP_DIGITS);
+    writeEight(bytes, to, next);
   }
   return withoutZeros(bytes, end);
 }
 
 const POWERS: Float64Array = Float64Array.from({ length: 18 }, (_, places) => 10 ** places);
 
-/** `count` digits of a whole number below 10^9, with leading zeros. */
-function writeDigits(bytes: Uint8Array, at: number, value: number, count: number): number {
-  let rest = value | 0;
-  let to = at + count;
-  while (to - at >= 2) {
-    const next = (rest / 100) | 0;
-    const pair = (rest - next * 100) << 1;
-    bytes[--to] = PAIRS[pair + 1] as number;
-    bytes[--to] = PAIRS[pair] as number;
-    rest = next;
+/** Writes a whole number of 0..2^53, and up to three bytes behind it. */
+function writeWhole(bytes: Uint8Array, at: number, value: number): number {
+  if (value < FOUR) {
+    const zeros = LEADING[value] as number;
+    writeWord(bytes, at, (DIGITS[value] as number) >>> (8 * zeros));
+    return at + 4 - zeros;
   }
-  if (to > at) bytes[at] = ZERO + (rest % 10);
-  return at + count;
+  if (value < EIGHT) {
+    const high = (value / FOUR) | 0;
+    const to = writeWhole(bytes, at, high);
+    writeWord(bytes, to, DIGITS[value - high * FOUR] as number);
+    return to + 4;
+  }
+  const high = Math.floor(value / EIGHT);
+  const to = writeWhole(bytes, at, high);
+  writeEight(bytes, to, value - high * EIGHT);
+  return to + 8;
+}
+
+/** Writes the digits behind the point of a number that has `places` of them, up to the last that is no zero. */
+function writeFraction(bytes: Uint8Array, at: number, fraction: number, places: number): number {
+  let to = at;
+  let rest = fraction;
+  let left = places;
+  for (; left > 4; left -= 4, to += 4) {
+    const unit = POWERS[left - 4] as number;
+    const next = Math.floor(rest / unit);
+    rest -= next * unit;
+    writeWord(bytes, to, DIGITS[next] as number);
+  }
+  const last = rest * (POWERS[4 - left] as number);
+  writeWord(bytes, to, DIGITS[last] as number);
+  return last > 0 ? to + 4 - (TRAILING[last] as number) : withoutZeros(bytes, to);
+}
+
+/** Eight digits of a whole number below 10^8, leading zeros included. */
+function writeEight(bytes: Uint8Array, at: number, value: number): void {
+  const high = (value / FOUR) | 0;
+  writeWord(bytes, at, DIGITS[high] as number);
+  writeWord(bytes, at + 4, DIGITS[value - high * FOUR] as number);
+}
+
+function writeWord(bytes: Uint8Array, at: number, word: number): void {
+  bytes[at] = word;
+  bytes[at + 1] = word >> 8;
+  bytes[at + 2] = word >> 16;
+  bytes[at + 3] = word >> 24;
 }
 
 /** Where the text of a fraction ends when its last zeros are left out. */

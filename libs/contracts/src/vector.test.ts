@@ -37,6 +37,8 @@ describe("number text", () => {
           const written = decode(bytes, writeDecimal(bytes, 0, value, places));
           // -0 is written as 0.
           expect(JSON.parse(written) + 0).toBe(value + 0);
+          if (Math.abs(value) < 1e15 && (value === 0 || Math.abs(value) >= 1e-6))
+            expect(written).toBe(String(value + 0));
         },
       ),
     );
