@@ -120,7 +120,8 @@ class Compiler {
     const window = level.windows.indexOf(checkedDurationMs(feature.window) / paneMs);
     const condition = stream.condition(feature.where, false);
     const field = "of" in feature ? stream.field(feature.of) : null;
-    const unit = field === null ? 1 : unitOf(field);
+    // How many different values there are is a number of its own, whatever the values' unit.
+    const unit = field === null || feature.aggregate === "distinct-approx" ? 1 : unitOf(field);
     const number = (): number => stream.input("number", (feature as { of: string }).of);
     const code = (): number => stream.input("category", (feature as { of: string }).of);
     const scanned = (algebra: PaneAlgebra, input: number): Place =>

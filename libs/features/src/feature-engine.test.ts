@@ -1,9 +1,10 @@
-import { type EventRow, Watermark } from "@millrace/events";
-import { checkedDurationMs, checkLine, defineLine, formatIssues, type LineDefinition } from "@millrace/lines";
+import type { EventRow } from "@millrace/events";
+import { checkLine, defineLine, formatIssues, type LineDefinition } from "@millrace/lines";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compileFeatures, FeatureEngine, type FeatureSnapshot } from "./index.ts";
-import { ESTIMATED, events, everything, INEXACT, meanings } from "./testing/everything.ts";
+import { events, everything, INEXACT, meanings } from "./testing/everything.ts";
+import { isWithinReach, naiveDifferences } from "./testing/naive-differences.ts";
 import { type NaiveEvent, naiveVector } from "./testing/naive-vector.ts";
 import { codedRow, rowsOf } from "./testing/rows.ts";
 
@@ -39,23 +40,6 @@ function vectorsOf(
   });
 }
 
-/** How far behind a stream the vectors of another one are exact: both as late as they can be. */
-function isWithinReach(list: readonly NaiveEvent[], i: number): boolean {
-  const { asked, told } = everything.streams;
-  const watermark = new Watermark(
-    checkedDurationMs(told?.lateMax ?? "") + checkedDurationMs(asked?.lateMax ?? ""),
-  );
-  for (const event of list.slice(0, i)) if (event.stream === "told") watermark.observe(event.time);
-  return !watermark.isLate((list[i] as NaiveEvent).time);
-}
-
-function expectNear(found: number, expected: number, share: number, name: string): void {
-  if (Number.isNaN(expected) || Number.isNaN(found)) expect([name, found]).toEqual([name, expected]);
-  else if (Math.abs(found - expected) > Math.abs(expected) * share + 2e-6) {
-    expect.fail(`${name}: ${found} is not within ${share} of ${expected}`);
-  }
-}
-
 describe("feature engine", () => {
   it("is tested with a line that checks", () => {
     const checked = checkLine(everything);
@@ -66,16 +50,9 @@ describe("feature engine", () => {
     fc.assert(
       fc.property(events, (list) => {
         vectorsOf(list).forEach((vector, i) => {
-          if (vector === null || !isWithinReach(list, i)) return;
+          if (vector === null || !isWithinReach(everything, list, i)) return;
           const expected = naiveVector(everything, list.slice(0, i), list[i] as NaiveEvent, meanings);
-          plan.names.forEach((name, j) => {
-            const found = vector[j] as number;
-            const wanted = expected[name] as number;
-            if (name in ESTIMATED) expectNear(found, wanted, ESTIMATED[name] as number, name);
-            else if (INEXACT.has(name)) expectNear(found, wanted, 1e-9, name);
-            else if (plan.decimals[j] === "full") expect([name, found]).toEqual([name, wanted]);
-            else expect([name, found]).toEqual([name, Math.round(wanted * 1e6) / 1e6 + 0]);
-          });
+          expect(naiveDifferences(everything, vector, expected)).toEqual([]);
         });
       }),
       { numRuns: 150 },
@@ -128,16 +105,15 @@ describe("feature engine", () => {
       fc.property(events, fc.nat(), (list, cut) => {
         const i = cut % list.length;
         const event = list[i] as NaiveEvent;
-        if (event.stream !== "asked" || !isWithinReach(list, i)) return;
+        if (event.stream !== "asked" || !isWithinReach(everything, list, i)) return;
         // Panes of 5 s are the longest: what lies in a later one cannot matter.
         const paneEnd = (Math.floor(event.time / 5_000) + 1) * 5_000;
         const past = list.slice(0, i).filter(({ time }) => time < paneEnd);
         const without = vectorsOf([...past, event]).at(-1) as readonly number[];
         const vector = vectorsOf(list)[i] as readonly number[];
-        plan.names.forEach((name, j) => {
-          if (INEXACT.has(name)) expectNear(vector[j] as number, without[j] as number, 1e-9, name);
-          else expect([name, vector[j]]).toEqual([name, without[j]]);
-        });
+        // What both estimate they estimate alike.
+        const expected = Object.fromEntries(plan.names.map((name, j) => [name, without[j] as number]));
+        expect(naiveDifferences(everything, vector, expected)).toEqual([]);
       }),
       { numRuns: 150 },
     );

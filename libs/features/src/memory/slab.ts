@@ -14,7 +14,7 @@ export const UNIT_BYTES = 8;
 /** A slab as plain data: its chunks as they are. */
 export interface SlabSnapshot {
   readonly chunks: readonly Float64Array[];
-  /** The last chunk is full when it was cut for the snapshot. */
+  /** Where the next new block begins in the last chunk, which is cut there. */
   readonly next: number;
   readonly free: Int32Array;
 }
@@ -39,7 +39,8 @@ export class Slab {
     this.itemUnits = itemUnits;
     this.#free = snapshot?.free ?? new Int32Array(CLASSES);
     this.#next = snapshot?.next ?? 0;
-    for (const chunk of snapshot?.chunks ?? []) this.#adopt(chunk);
+    const chunks = snapshot?.chunks ?? [];
+    chunks.forEach((chunk, i) => this.#adopt(i === chunks.length - 1 ? withRoom(chunk, i) : chunk));
     if (this.floats.length === 0) {
       this.#adopt(new Float64Array(FIRST_UNITS));
       this.#next = 1; // address 0 is none
@@ -106,6 +107,15 @@ export class Slab {
     this.ints.push(new Int32Array(buffer, byteOffset, byteLength / 4));
     this.bytes.push(new Uint8Array(buffer, byteOffset, byteLength));
   }
+}
+
+/** The last chunk with the room that it had: else each snapshot would cost a chunk, and their number has a bound. */
+function withRoom(chunk: Float64Array, index: number): Float64Array {
+  const units = Math.min(FIRST_UNITS * 2 ** index, LAST_UNITS);
+  if (chunk.length >= units) return chunk;
+  const roomy = new Float64Array(units);
+  roomy.set(chunk);
+  return roomy;
 }
 
 /** Which chunk an address lies in. */

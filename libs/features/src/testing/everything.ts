@@ -307,13 +307,6 @@ export const INEXACT: ReadonlySet<string> = new Set([
   "rate",
   "told_rate",
 ]);
-/** Features that are estimated, and how far they may be off, as a share of the value. */
-export const ESTIMATED: Readonly<Record<string, number>> = {
-  shops_about: 0.1,
-  amount_p50: 0.0101,
-  amount_p90: 0.0101,
-};
-
 const START_MS = Date.UTC(2026, 0, 1);
 
 /** What a test draws: how far the clock goes on, how late the event is, and its values. */
@@ -334,11 +327,13 @@ const drawn = fc.record({
   value: fc.integer({ min: -10, max: 20 }),
 });
 
-/** Accepted events in the order of a log: what comes later than its stream's `lateMax` is not among them. */
-export const events: fc.Arbitrary<readonly NaiveEvent[]> = fc
-  .array(drawn, { minLength: 1, maxLength: 150, size: "max" })
-  .map((list) => {
-    const watermarks = Object.entries(everything.streams).map(
+/**
+ * Accepted events of a line with the streams of `everything`, in the order of a log: what comes later than its stream's
+ * `lateMax` is not among them.
+ */
+export function eventsOf({ streams }: Pick<LineDefinition, "streams">): fc.Arbitrary<readonly NaiveEvent[]> {
+  return fc.array(drawn, { minLength: 1, maxLength: 150, size: "max" }).map((list) => {
+    const watermarks = Object.entries(streams).map(
       ([name, { lateMax }]) => [name, new Watermark(checkedDurationMs(lateMax))] as const,
     );
     const watermarkOf = new Map(watermarks);
@@ -361,3 +356,7 @@ export const events: fc.Arbitrary<readonly NaiveEvent[]> = fc
       return [{ stream, time, data }];
     });
   });
+}
+
+/** Of the line `everything`. */
+export const events: fc.Arbitrary<readonly NaiveEvent[]> = eventsOf(everything);

@@ -3,6 +3,7 @@ import {
   checkedDurationMs,
   type FeatureDefinition,
   type FieldDefinition,
+  featureNames,
   hourOf,
   type LineDefinition,
   ratePaneMs,
@@ -78,8 +79,10 @@ export function naiveVector(
         }
       }
     })();
-    if (typeof value === "number") vector[feature.name] = Number.isFinite(value) ? value : Number.NaN;
-    else value.forEach((one, i) => void (vector[`${feature.name}_${i + 1}`] = one));
+    featureNames({ features: [feature] }).forEach((name, i) => {
+      const one = typeof value === "number" ? value : (value[i] as number);
+      vector[name] = Number.isFinite(one) ? one : Number.NaN;
+    });
   }
   return vector;
 }
