@@ -75,6 +75,16 @@ describe.each([
     await Promise.all([scene.store.ensureBucket(), scene.store.ensureBucket()]);
   });
 
+  it("removes objects, and what is not there without an error", async () => {
+    const digests = [
+      await scene.store.put(new TextEncoder().encode("to be removed")),
+      sha256Hex(new TextEncoder().encode("never stored")),
+    ];
+    await scene.store.remove(digests);
+    for (const digest of digests) expect(await scene.store.size(digest)).toBeNull();
+    await expect(scene.store.remove(["../../etc/passwd"])).rejects.toThrow(RangeError);
+  });
+
   it("tells how large an object is, and that there is none", async () => {
     const bytes = new TextEncoder().encode("how large?");
     expect(await scene.store.size(sha256Hex(bytes))).toBeNull();

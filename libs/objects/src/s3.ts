@@ -228,6 +228,12 @@ export function createObjectStore(options: ObjectStoreOptions): ObjectStore {
         }
       });
     },
+
+    remove: async (digests) => {
+      for (const key of digests.map(objectKey)) {
+        await attempts(`remove ${key}`, 0, (client) => client.removeObject(bucket, key));
+      }
+    },
   };
 }
 

@@ -19,6 +19,11 @@ export interface ObjectStore {
   get(digest: string, limits: { readonly bytesMax: number }): Promise<Uint8Array>;
   /** Like `get`, into a file that appears only when its content is complete and verified. */
   getToFile(digest: string, file: string, limits: { readonly bytesMax: number }): Promise<void>;
+  /**
+   * Removes objects that nothing names any more; what is not there is no error. The caller must know that nobody else
+   * stores, or relies on, the same bytes. Throws an ObjectStoreUnavailableError: some may be removed.
+   */
+  remove(digests: readonly string[]): Promise<void>;
 }
 
 /** The key of a digest in the bucket, for example `sha256/ab/ab12...`. Throws a RangeError when it is no digest. */

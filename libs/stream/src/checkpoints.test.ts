@@ -14,6 +14,7 @@ import {
   DamagedCheckpointError,
   FencedError,
   fileCheckpoints,
+  type IndexedManifests,
   layeredCheckpoints,
   objectCheckpoints,
 } from "./index.ts";
@@ -43,11 +44,13 @@ class MemoryIndex implements CheckpointIndex {
     const found = this.of(partition);
     return { epoch: ++found.epoch, newest: [...found.newest] };
   }
-  async put(partition: number, epoch: number, pointer: CheckpointPointer): Promise<void> {
+  async put(partition: number, epoch: number, pointer: CheckpointPointer): Promise<IndexedManifests> {
     const { newest, epoch: current } = this.of(partition);
     if (epoch !== current) throw new FencedError("somebody else is the owner");
     newest.unshift(pointer);
-    newest.splice(3);
+    const dropped = newest.splice(3);
+    const manifests = (pointers: readonly CheckpointPointer[]) => pointers.map(({ manifest }) => manifest);
+    return { kept: manifests(newest), dropped: manifests(dropped) };
   }
 }
 
@@ -59,7 +62,7 @@ afterEach(() => rm(folder, { recursive: true }));
 
 const stores: readonly [string, () => CheckpointStore][] = [
   ["in files", () => fileCheckpoints(folder)],
-  ["in the object store", () => objectCheckpoints(memoryObjects(), new MemoryIndex())],
+  ["in the object store", () => objectCheckpoints("s", memoryObjects(), new MemoryIndex())],
 ];
 
 describe.each(stores)("checkpoints %s", (_name, create) => {
@@ -166,7 +169,7 @@ describe("checkpoints in the object store", () => {
   });
 
   it("store only the pieces that have changed", async () => {
-    const store = objectCheckpoints(counted(), index);
+    const store = objectCheckpoints("s", counted(), index);
     const state = {
       a: new Uint8Array(8 * MEGABYTE).map((_, i) => i / MEGABYTE),
       b: new Float64Array(MEGABYTE),
@@ -182,14 +185,34 @@ describe("checkpoints in the object store", () => {
     // The head, the piece, the manifest.
     expect(puts).toBe(3);
     puts = 0;
-    const other = objectCheckpoints(counted(), index);
+    const other = objectCheckpoints("s", counted(), index);
     expect((await other.load(0, null, forever))?.state).toEqual(state);
     await other.save(0, checkpoint(2, state), false);
     expect(puts).toBe(1);
   });
 
+  it("leave nothing behind that no checkpoint names, and take nothing away that another partition's do", async () => {
+    const store = objectCheckpoints("s", objects, index);
+    const zeros = new Uint8Array(2 * MEGABYTE);
+    await store.save(1, checkpoint(1, zeros), false);
+    const one = objects.count;
+    for (let i = 1; i <= 6; i++) {
+      // Each has a piece that all have, and a piece that comes and goes.
+      const state = zeros.slice();
+      state[MEGABYTE] = i % 3;
+      await store.save(0, checkpoint(i, state), false);
+      if (i === 4) objects.available = false;
+      if (i === 4) await expect(store.save(0, checkpoint(i, "lost"), false)).rejects.toThrow();
+      objects.available = true;
+    }
+    // The last three: a piece of zeros, two others, and a head and a manifest each.
+    expect(objects.count - one).toBe(1 + 2 + 3 + 3);
+    expect((await store.load(1, null, forever))?.state).toEqual(zeros);
+    expect((await store.load(0, null, forever))?.offsets).toEqual({ in: 6 });
+  });
+
   it("refuse whoever was the owner before (S1)", async () => {
-    const [old, next] = [objectCheckpoints(objects, index), objectCheckpoints(objects, index)];
+    const [old, next] = [objectCheckpoints("s", objects, index), objectCheckpoints("s", objects, index)];
     await old.load(0, null, forever);
     await old.save(0, checkpoint(1, "a"), false);
     await next.load(0, null, forever);
@@ -199,17 +222,17 @@ describe("checkpoints in the object store", () => {
   });
 
   it("fall back to an older one when an object is missing or damaged", async () => {
-    const store = objectCheckpoints(objects, index);
+    const store = objectCheckpoints("s", objects, index);
     await store.save(0, checkpoint(1, "a"), false);
     await store.save(0, checkpoint(2, "b"), false);
     await store.save(0, checkpoint(3, "c"), false);
-    objects.remove(index.of(0).newest[0]?.manifest as string);
+    await objects.remove([index.of(0).newest[0]?.manifest as string]);
     objects.damage(index.of(0).newest[1]?.manifest as string, Buffer.from("?"));
     expect((await store.load(0, null, forever))?.state).toBe("a");
   });
 
   it("are waited for while store or index is away, until the signal aborts", async () => {
-    const store = objectCheckpoints(objects, index);
+    const store = objectCheckpoints("s", objects, index);
     await store.save(0, checkpoint(1, "a"), false);
     index.away = true;
     const stopping = new AbortController();
@@ -232,7 +255,7 @@ describe("checkpoints in layers", () => {
   let objects: MemoryObjects;
   let index: MemoryIndex;
   const open = (folderOf = folder): CheckpointStore =>
-    layeredCheckpoints(fileCheckpoints(folderOf), objectCheckpoints(objects, index), {
+    layeredCheckpoints(fileCheckpoints(folderOf), objectCheckpoints("s", objects, index), {
       everyMs: 60_000,
       clock: { now: () => nowMs },
       log,

@@ -15,7 +15,8 @@ export interface MemoryObjects extends ObjectStore {
   available: boolean;
   /** Replaces what is stored under a digest, as a broken disk would. */
   damage(digest: string, bytes: Uint8Array): void;
-  remove(digest: string): void;
+  /** How many objects there are. */
+  readonly count: number;
   /** How often `get` and `getToFile` were called. */
   reads: number;
 }
@@ -28,6 +29,9 @@ export function memoryObjects(): MemoryObjects {
   const store: MemoryObjects = {
     available: true,
     reads: 0,
+    get count() {
+      return stored.size;
+    },
     ensureBucket: async () => check("ensure the bucket"),
     put: async (bytes) => {
       const digest = sha256Hex(bytes);
@@ -57,8 +61,12 @@ export function memoryObjects(): MemoryObjects {
       await mkdir(dirname(file), { recursive: true });
       await writeFile(file, bytes);
     },
+    remove: async (digests) => {
+      const keys = digests.map(objectKey);
+      check("remove");
+      for (const key of keys) stored.delete(key);
+    },
     damage: (digest, bytes) => void stored.set(objectKey(digest), bytes),
-    remove: (digest) => void stored.delete(objectKey(digest)),
   };
   return store;
 }

@@ -5,7 +5,6 @@ import { eventLog, featurePart, isLearning, type LineDefinition } from "@millrac
 import { sha256Hex } from "@millrace/runtime";
 import {
   type AppliedLine,
-  type CheckpointIndex,
   type CheckpointStore,
   fileCheckpoints,
   layeredCheckpoints,
@@ -138,8 +137,8 @@ function stateFolder(version: ComputeVersion, folder: string, ports: FeaturePort
   const { checkpointIndex, objects, clock, log } = ports;
   const { line } = version;
   const here = fileCheckpoints(join(folder, nameOf(version)));
-  const index: CheckpointIndex = checkpointIndex(line.name, `${line.name}.compute`);
-  const shared = objectCheckpoints(objects, index);
+  const step = `${line.name}.compute`;
+  const shared = objectCheckpoints(step, objects, checkpointIndex(line.name, step));
   const layered = layeredCheckpoints(here, shared, { everyMs: SHARE_MS, clock, log });
   return {
     checkpoints: rebuiltCheckpoints(layered, version, ports),

@@ -104,7 +104,8 @@ function checkpointIndex(registry: Registry, line: string, step: string): Checkp
         ),
         epoch: BigInt(epoch),
       };
-      await registry.putCheckpoint({ checkpoint }).catch(throwKind);
+      const answer = await registry.putCheckpoint({ checkpoint }).catch(throwKind);
+      return { kept: answer.keptManifestDigests, dropped: answer.droppedManifestDigests };
     },
   };
 }

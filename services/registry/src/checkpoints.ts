@@ -43,11 +43,11 @@ export function checkpointHandlers(ports: {
           );
         }
         const [newest] = await tables.checkpointsOf(line, step, partition);
-        if (newest?.epoch !== epoch || newest.manifestDigest !== manifestDigest) {
-          await tables.addCheckpoint(checkpoint);
-          await tables.dropCheckpoints(line, step, partition, KEPT);
-        }
-        return {};
+        const isNew = newest?.epoch !== epoch || newest.manifestDigest !== manifestDigest;
+        if (isNew) await tables.addCheckpoint(checkpoint);
+        const dropped = isNew ? await tables.dropCheckpoints(line, step, partition, KEPT) : [];
+        const kept = await tables.checkpointsOf(line, step, partition);
+        return { keptManifestDigests: kept.map(manifestOf), droppedManifestDigests: dropped.map(manifestOf) };
       });
     },
 
@@ -58,6 +58,8 @@ export function checkpointHandlers(ports: {
       }),
   };
 }
+
+const manifestOf = ({ manifestDigest }: CheckpointRow): string => manifestDigest;
 
 function checkpointOf(checkpoint: api.Checkpoint, savedAtMs: number): CheckpointRow {
   return {

@@ -329,7 +329,11 @@ describe("checkpoints", () => {
     await apply();
     const { epoch, checkpoints } = await client.acquireCheckpoints(of());
     expect([epoch, checkpoints]).toEqual([1n, []]);
-    for (const name of ["a", "b", "c", "c", "d"]) await client.putCheckpoint(checkpoint(epoch, name));
+    for (const name of ["a", "b", "c", "c"]) await client.putCheckpoint(checkpoint(epoch, name));
+    expect(await client.putCheckpoint(checkpoint(epoch, "d"))).toMatchObject({
+      keptManifestDigests: ["d", "c", "b"].map(hex),
+      droppedManifestDigests: [hex("a")],
+    });
     expect(await names()).toEqual(["d", "c", "b"].map(hex));
     await client.acquireCheckpoints(of(1));
     await client.putCheckpoint(checkpoint(1n, "e", { partition: 1 }));

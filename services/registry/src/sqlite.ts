@@ -325,10 +325,15 @@ function createTables(database: DatabaseSync): Tables {
       ).map(toCheckpoint),
     addCheckpoint: async (checkpoint) => insert("checkpoints", checkpoint),
     dropCheckpoints: async (line, step, partition, kept) =>
-      void prepare(
+      all(
         `DELETE FROM checkpoints WHERE line = ?1 AND step = ?2 AND partition = ?3 AND seq NOT IN
-         (SELECT seq FROM checkpoints WHERE line = ?1 AND step = ?2 AND partition = ?3 ORDER BY seq DESC LIMIT ?4)`,
-      ).run(line, step, partition, kept),
+         (SELECT seq FROM checkpoints WHERE line = ?1 AND step = ?2 AND partition = ?3 ORDER BY seq DESC LIMIT ?4)
+         RETURNING *`,
+        line,
+        step,
+        partition,
+        kept,
+      ).map(toCheckpoint),
 
     lease: async (line) =>
       one("SELECT holder, epoch, expires_at_ms FROM leases WHERE line = ?", line) as Lease | null,

@@ -132,7 +132,12 @@ export interface Tables {
   checkpointsOf(line: string, step: string, partition: number): Promise<readonly CheckpointRow[]>;
   addCheckpoint(checkpoint: CheckpointRow): Promise<void>;
   /** Removes all but the newest `kept`. */
-  dropCheckpoints(line: string, step: string, partition: number, kept: number): Promise<void>;
+  dropCheckpoints(
+    line: string,
+    step: string,
+    partition: number,
+    kept: number,
+  ): Promise<readonly CheckpointRow[]>;
 
   lease(line: string): Promise<Lease | null>;
   putLease(line: string, lease: Lease): Promise<void>;

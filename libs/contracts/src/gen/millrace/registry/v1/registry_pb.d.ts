@@ -406,6 +406,17 @@ export declare const PutCheckpointRequestSchema: GenMessage<PutCheckpointRequest
  * @generated from message millrace.registry.v1.PutCheckpointResponse
  */
 export declare type PutCheckpointResponse = Message<"millrace.registry.v1.PutCheckpointResponse"> & {
+  /**
+   * Manifests of the partition that are kept, and those that this call has dropped: what only these name can be removed.
+   *
+   * @generated from field: repeated string kept_manifest_digests = 1;
+   */
+  keptManifestDigests: string[];
+
+  /**
+   * @generated from field: repeated string dropped_manifest_digests = 2;
+   */
+  droppedManifestDigests: string[];
 };
 
 /**
