@@ -1,6 +1,6 @@
 import { Computation } from "@millrace/computation";
 import { HEADERS, lineTopic, parsePosition, readVector } from "@millrace/contracts";
-import { featuresReachMs } from "@millrace/features";
+import { compileFeatures, type FeaturePlan, featuresReachMs } from "@millrace/features";
 import { eventLog, type LineDefinition } from "@millrace/lines";
 import { type Block, type Broker, headerText, type StreamRecord } from "@millrace/stream";
 import { type ArchivePorts, blocksOf, replay, type Span } from "./replay.ts";
@@ -60,14 +60,7 @@ export async function verifySpan(
   const served = await readServed(line, featureDigest, partition, span, ports, signal);
   const computation = new Computation(line, featureDigest, null);
   const { names } = computation.plan;
-  const oldestMs = blocksOf(blocks, span).reduce(
-    (min, block) => Math.min(min, block.minTimeMs),
-    Number.POSITIVE_INFINITY,
-  );
-  const reached = oldestMs - featuresReachMs(computation.plan);
-  const from = blocks
-    .filter((block) => block.maxTimeMs >= reached)
-    .reduce((first, block) => Math.min(first, block.firstOffset), span.from);
+  const from = replayedFrom(computation.plan, span, blocks);
 
   const text = new TextDecoder();
   const differences: Difference[] = [];
@@ -119,6 +112,24 @@ export async function verifySpan(
     surplus: served.vectors.size,
     differences,
   };
+}
+
+/** How many events `verifySpan` takes in for a span, about. */
+export function eventsToReplay(line: LineDefinition, span: Span, blocks: readonly Block[]): number {
+  const from = replayedFrom(compileFeatures(line), span, blocks);
+  return blocksOf(blocks, { from, until: span.until }).reduce((sum, { rows }) => sum + rows, 0);
+}
+
+/** The first event that the features of the span's events can reach back to. */
+function replayedFrom(plan: FeaturePlan, span: Span, blocks: readonly Block[]): number {
+  const oldestMs = blocksOf(blocks, span).reduce(
+    (min, block) => Math.min(min, block.minTimeMs),
+    Number.POSITIVE_INFINITY,
+  );
+  const reachedMs = oldestMs - featuresReachMs(plan);
+  return blocks
+    .filter((block) => block.maxTimeMs >= reachedMs)
+    .reduce((first, block) => Math.min(first, block.firstOffset), span.from);
 }
 
 interface ServedVectors {

@@ -1,4 +1,4 @@
-import { isReproduced, type Verification, verifySpan } from "@millrace/archive";
+import { eventsToReplay, isReproduced, type Verification, verifySpan } from "@millrace/archive";
 import { eventLog, type LineDefinition } from "@millrace/lines";
 import { every, meter } from "@millrace/runtime";
 import type { Block, RunningStep } from "@millrace/stream";
@@ -17,6 +17,8 @@ export interface VerifiedPartition extends Verification {
 
 /** Events of a block whose vectors are computed again. */
 const SAMPLE_EVENTS = 2_000;
+/** More events than these are not replayed beside the stream: they would keep the processor for minutes. */
+const REPLAYED_EVENTS_MAX = 2_000_000;
 
 /**
  * Verifies a sample of what was served, of the newest archived block of one partition after the other. A difference is
@@ -51,6 +53,14 @@ export function startVerifying(
         from: Math.max(newest.firstOffset, newest.nextOffset - SAMPLE_EVENTS),
         until: newest.nextOffset,
       };
+      const events = eventsToReplay(line, span, ours);
+      if (events > REPLAYED_EVENTS_MAX) {
+        log.warn(
+          { line: line.name, partition, events },
+          "the features reach back too far to verify beside the stream: run `millrace features verify`",
+        );
+        continue;
+      }
       const result = await verifySpan(line, featureDigest, partition, span, ours, ports, stopped.signal);
       results.set(partition, { ...result, verifiedAtMs: clock.now() });
       if (isReproduced(result)) continue;
