@@ -52,11 +52,20 @@ export function compileFeatures(line: LineDefinition): FeaturePlan {
     decimals: line.features.flatMap((feature) =>
       featureNames({ features: [feature] }).map(() => feature.decimals ?? line.vectors.decimals),
     ),
-    layout: JSON.stringify([1, streams.map(({ name, lateMaxMs }) => [name, lateMaxMs]), tables]),
+    layout: JSON.stringify([...stateOf(line), tables]),
   };
 }
 
 const NOWHERE: Place = () => -1;
+
+/** What of a line decides what its state holds: not how values are named, rounded, or computed from others. */
+function stateOf({ streams, label, features }: LineDefinition): unknown[] {
+  const read = Object.entries(streams).map(([name, { fields, lateMax }]) => [name, fields, lateMax]);
+  const counted = features.flatMap(({ name: _, decimals: __, ...feature }) =>
+    feature.kind === "window" || feature.kind === "rate" ? [feature] : [],
+  );
+  return [read, label === null ? null : [label.from, label.positive], counted];
+}
 
 class Compiler {
   readonly #line: LineDefinition;

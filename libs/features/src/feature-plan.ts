@@ -12,7 +12,7 @@ export interface FeaturePlan {
   /** Names of the values in model order, and the decimal places that each is kept to. */
   readonly names: readonly string[];
   readonly decimals: readonly (number | "full")[];
-  /** Changes whenever the plan's state is laid out differently: a snapshot fits plans of the same layout. */
+  /** Changes whenever the state means something else or is laid out differently: a snapshot fits the same layout. */
   readonly layout: string;
 }
 
