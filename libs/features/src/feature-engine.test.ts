@@ -165,6 +165,24 @@ describe("feature engine", () => {
     expect(value("mean_60s")).toBeNaN();
   });
 
+  it("does not know what another stream has left behind, so that nothing hangs on when it is forgotten", () => {
+    const rowOf = rowsOf(everything);
+    const engine = new FeatureEngine(plan, null);
+    const at = Date.UTC(2026, 0, 1);
+    const told = { id: "1", a: "x", shop: "s1", value: 7 };
+    for (let i = 0; i < 8; i++) engine.update(rowOf({ stream: "told", time: at, data: { ...told, at } }));
+    const ask = (beforeMs: number): ((name: string) => number | undefined) => {
+      const out = new Float64Array(plan.names.length);
+      engine.readByKey(rowOf({ stream: "asked", time: at - beforeMs, data: { a: "x", shop: "s1" } }), out);
+      return (name) => out[plan.names.indexOf(name)];
+    };
+    // Asked events may be 40 s late, told ones 30 s.
+    expect(ask(70_000)("told_sum")).toBe(0);
+    expect(ask(71_000)("told_max")).toBeNaN();
+    expect(ask(76_000)("told_sum")).toBeNaN();
+    expect(ask(76_000)("count_20s")).toBe(0);
+  });
+
   it("counts events that come too late to count, and forgets what no window reaches (F4)", () => {
     const rowOf = rowsOf(everything);
     const engine = new FeatureEngine(plan, null);

@@ -35,6 +35,8 @@ export class FeatureEngine {
   readonly #watermarks: readonly Watermark[];
   /** By table: the record that the event looked at belongs to. */
   readonly #records: Int32Array;
+  /** By table: 1 where it can answer about the event; the values of others are not known. */
+  readonly #isKnown: Uint8Array;
   /** By table: 1 where the event is current (see `WindowTable.isCurrent`). */
   readonly #isCurrent: Uint8Array;
   #events: number;
@@ -64,6 +66,7 @@ export class FeatureEngine {
       ({ lateMaxMs }, i) => new Watermark(lateMaxMs, snapshot?.newestTimes[i] ?? []),
     );
     this.#records = new Int32Array(plan.tables.length);
+    this.#isKnown = new Uint8Array(plan.tables.length);
     this.#isCurrent = new Uint8Array(plan.tables.length);
     this.#events = snapshot?.events ?? 0;
     this.#forgotten = snapshot?.forgotten ?? 0;
@@ -102,8 +105,9 @@ export class FeatureEngine {
 
   /**
    * Writes the vector of an event of the stream predicted on to `out` [values of the plan], NaN where a value is not
-   * known: of the state before it, the event itself counting where it is of a window's stream. Changes nothing, so
-   * that a request that is answered leaves no trace.
+   * known: of the state before it, the event itself counting where it is of a window's stream. Windows of a stream that
+   * has come further than what both streams may be late are not known. Changes nothing, so that a request that is
+   * answered leaves no trace.
    */
   read(row: EventRow | CodedRow, out: Float64Array): void {
     this.#lookAt(row);
@@ -142,16 +146,17 @@ export class FeatureEngine {
     for (let i = 0; i < this.#tables.length; i++) {
       const table = this.#tables[i] as WindowTable;
       const record = this.#records[i] as number;
+      const isKnown = this.#isKnown[i] === 1;
       const isOwn = table.plan.stream === predict;
-      this.#isCurrent[i] = isOwn && table.isCurrent(record, event) ? 1 : 0;
+      this.#isCurrent[i] = isKnown && isOwn && table.isCurrent(record, event) ? 1 : 0;
       if (this.#isCurrent[i] === 1) table.readBefore(record);
-      else if (record !== NO_KEY) table.read(record, event, isOwn);
+      else if (isKnown) table.read(record, event, isOwn);
     }
     this.#takeIn(predict, event);
     for (let i = 0; i < this.#tables.length; i++) {
       if (this.#isCurrent[i] === 1) (this.#tables[i] as WindowTable).readAfter(this.#records[i] as number);
     }
-    readValues(this.plan.readers, this.#tables, this.#records, event, out);
+    readValues(this.plan.readers, this.#tables, this.#isKnown, event, out);
     this.#moveOn(predict, event);
   }
 
@@ -195,8 +200,10 @@ export class FeatureEngine {
     event.take(row);
     for (let i = 0; i < this.#tables.length; i++) {
       const table = this.#tables[i] as WindowTable;
-      table.lookAt(event);
-      this.#records[i] = table.find(event, table.plan.askedBy);
+      const isWithinReach = table.lookAt(event);
+      const record = table.find(event, table.plan.askedBy);
+      this.#records[i] = record;
+      this.#isKnown[i] = isWithinReach && record !== NO_KEY ? 1 : 0;
     }
   }
 
@@ -205,10 +212,10 @@ export class FeatureEngine {
     const event = this.#inputs[predict] as EventInputs;
     for (let i = 0; i < this.#tables.length; i++) {
       const table = this.#tables[i] as WindowTable;
-      const record = this.#records[i] as number;
-      if (record !== NO_KEY) table.read(record, event, counts && table.plan.stream === predict);
+      if (this.#isKnown[i] !== 1) continue;
+      table.read(this.#records[i] as number, event, counts && table.plan.stream === predict);
     }
-    readValues(readers, this.#tables, this.#records, event, out);
+    readValues(readers, this.#tables, this.#isKnown, event, out);
   }
 
   /** Takes the event in wherever its stream is counted. */

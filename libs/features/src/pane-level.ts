@@ -111,11 +111,12 @@ export class PaneLevel {
     for (let w = 0; w < this.#windows.length; w++) this.#emptyWindow(floats, ints, at, w);
   }
 
-  /** Looks at an event: all that follows is about it. */
-  lookAt(event: EventInputs): void {
+  /** Looks at an event: all that follows is about it. Answers whether its windows have all their panes. */
+  lookAt(event: EventInputs): boolean {
     const pane = Math.floor((event.values[TIME] as number) / this.#paneMs) - this.#origin;
     this.#isPane = isPane(pane);
     this.#pane = clampPane(pane);
+    return this.#pane >= this.#reach;
   }
 
   /** Whether the event, of the table's stream, counts here and is not in the past of what the key has. */
@@ -130,11 +131,13 @@ export class PaneLevel {
     const { values } = event;
     const pane = this.#pane;
     if (!this.#isPane) return false;
-    if (pane <= this.#dead) {
-      if (this.#rates === null) return false;
+    if (this.#rates !== null) {
       this.#drop(floats, ints, at);
-      this.#rates.updateDropped(floats, at + this.plan.ratesAt, event, pane);
-      return true;
+      this.#rates.forget(floats, at + this.plan.ratesAt, this.#reach);
+    }
+    if (pane <= this.#dead) {
+      this.#rates?.updateDropped(floats, at + this.plan.ratesAt, event, pane);
+      return this.#rates !== null;
     }
     const header = at * 2 + this.#intsAt;
     if (pane > (ints[header + END] as number)) {

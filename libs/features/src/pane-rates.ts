@@ -22,6 +22,19 @@ export class PaneRates {
     return Math.max(0, ...this.#decays.map(({ panes }) => panes));
   }
 
+  /**
+   * Forgets rates of which nothing is left in a pane: before an event is taken in, so that what is left of them after
+   * it does not hang on whether the key has been swept away.
+   */
+  forget(floats: Float64Array, at: number, pane: number): void {
+    for (let i = 0; i < this.#decays.length; i++) {
+      const rate = at + i * RATE_FLOATS;
+      if (!(this.#decays[i] as Decay).isLeft(floats, rate + ALL, pane)) {
+        floats.fill(0, rate, rate + RATE_FLOATS);
+      }
+    }
+  }
+
   /** Takes in an event of a pane that begins at `place` in `panes`. */
   update(
     floats: Float64Array,

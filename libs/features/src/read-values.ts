@@ -3,26 +3,26 @@ import { writeDeviation } from "./algebra/exact.ts";
 import type { EventInputs } from "./event-inputs.ts";
 import { TIME } from "./event-values.ts";
 import type { Reader } from "./feature-plan.ts";
-import { NO_KEY, type WindowTable } from "./window-table.ts";
+import type { WindowTable } from "./window-table.ts";
 
 /** Doubles beyond it have no further decimal places. */
 const PLACES_MAX: number = Number.MAX_SAFE_INTEGER;
 
 /**
  * Writes the values of a vector to `out`, in model order, NaN where one is not known: finishes what the windows of the
- * tables add up to, as they were read last, for the `records` of the event.
+ * tables add up to, as they were read last. `isKnown` is 1 where a table can answer.
  */
 export function readValues(
   readers: readonly Reader[],
   tables: readonly WindowTable[],
-  records: Int32Array,
+  isKnown: Uint8Array,
   event: EventInputs,
   out: Float64Array,
 ): void {
   for (let i = 0; i < readers.length; i++) {
     const reader = readers[i] as Reader;
     if (reader.table < 0) readEvent(reader, event, out, i);
-    else if (records[reader.table] === NO_KEY) out[i] = Number.NaN;
+    else if (isKnown[reader.table] !== 1) out[i] = Number.NaN;
     else readTable(reader, tables[reader.table] as WindowTable, event, out, i);
     const value = out[i] as number;
     const scaled = value * reader.scale;

@@ -137,9 +137,16 @@ export class WindowTable {
     }
   }
 
-  /** Looks at an event: all that follows is about it. */
-  lookAt(event: EventInputs): void {
-    for (let i = 0; i < this.levels.length; i++) (this.levels[i] as PaneLevel).lookAt(event);
+  /**
+   * Looks at an event: all that follows is about it. Answers whether it can be asked about: false where it lies so far
+   * back that some of its windows may be forgotten.
+   */
+  lookAt(event: EventInputs): boolean {
+    let isWithinReach = true;
+    for (let i = 0; i < this.levels.length; i++) {
+      if (!(this.levels[i] as PaneLevel).lookAt(event)) isWithinReach = false;
+    }
+    return isWithinReach;
   }
 
   /** The record of the event's key: its address, 0 when there is none, `NO_KEY` when a value of the key is null. */
