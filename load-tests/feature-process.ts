@@ -36,7 +36,10 @@ const service = buildFeature(
     },
     // Checkpoints are kept in the folder; there is no archive, and nobody to share them with.
     objects: memoryObjects(),
-    checkpointIndex: () => ({ acquire: async () => ({ epoch: 1, newest: [] }), put: async () => ({ kept: [], dropped: [] }) }),
+    checkpointIndex: () => ({
+      acquire: async () => ({ epoch: 1, newest: [] }),
+      put: async () => ({ kept: [], dropped: [] }),
+    }),
     blocks: async () => [],
     files: new BlockFiles(join(folder, "blocks"), memoryObjects()),
     parquet: {

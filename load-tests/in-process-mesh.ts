@@ -81,7 +81,10 @@ export async function startInProcessMesh(
       lines,
       objects,
       // Nothing is archived, shared or verified in a replay.
-      checkpointIndex: () => ({ acquire: async () => ({ epoch: 1, newest: [] }), put: async () => ({ kept: [], dropped: [] }) }),
+      checkpointIndex: () => ({
+        acquire: async () => ({ epoch: 1, newest: [] }),
+        put: async () => ({ kept: [], dropped: [] }),
+      }),
       blocks: async () => [],
       files: new BlockFiles(join(folder, "feature", "blocks"), objects),
       parquet,

@@ -135,7 +135,10 @@ const featurePorts = (name: string): FeaturePorts => ({
   broker,
   lines,
   objects,
-  checkpointIndex: () => ({ acquire: async () => ({ epoch: 1, newest: [] }), put: async () => ({ kept: [], dropped: [] }) }),
+  checkpointIndex: () => ({
+    acquire: async () => ({ epoch: 1, newest: [] }),
+    put: async () => ({ kept: [], dropped: [] }),
+  }),
   blocks: async (topic) => blocks.filter((block) => block.topic === topic),
   files: new BlockFiles(join(folder, name, "blocks"), objects),
   parquet,
