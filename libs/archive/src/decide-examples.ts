@@ -15,6 +15,17 @@ export interface ExampleOptions {
   readonly acceptedAtMs: number | null;
 }
 
+/** The replay of one partition for its examples. */
+export interface ExampleJob {
+  readonly line: LearningLine;
+  /** Digest of the feature definition. */
+  readonly features: string;
+  /** Files with all of the partition's blocks, in the log's order, and how many events they hold. */
+  readonly files: readonly string[];
+  readonly rows: number;
+  readonly options: ExampleOptions;
+}
+
 export interface ExamplePorts {
   readonly scan: Pick<ReplayScan, "scan">;
   /** So many events more have been replayed. */
@@ -24,16 +35,14 @@ export interface ExamplePorts {
 
 /**
  * Replays the events of one partition in the log's order through the computation of the stream, and gives the examples
- * that stand by a time, one for each event. `files` hold all of the partition's blocks, in the log's order: which label
- * an event got can depend on whatever came before.
+ * that stand by a time, one for each event. All of the archive is replayed: which label an event got can depend on
+ * whatever came before.
  */
 export async function decideExamples(
-  line: LearningLine,
-  features: string,
-  files: readonly string[],
-  { fromMs, untilMs, acceptedAtMs }: ExampleOptions,
+  { line, features, files, options }: ExampleJob,
   { scan, onEvents, signal }: ExamplePorts,
 ): Promise<ExampleColumns> {
+  const { fromMs, untilMs, acceptedAtMs } = options;
   const computation = new Computation(line, features, null);
   const columns = new EventColumns(line);
   const width = computation.plan.names.length;

@@ -44,13 +44,16 @@ export function divideQuestions(
   checkColumns(line.predict.on, stream, questions);
   const { times, knownAt, fields } = questions;
   const keys = stream.key.map((name) => keyTexts(stream.fields[name] as FieldDefinition, fields[name]));
+  const placeOf = new Map<string, number>();
   const rowsOf = new Map<number, number[]>();
   for (let row = 0; row < times.length; row++) {
     if (!Number.isFinite(times[row])) throw questionError(row, `has no ${stream.time}`);
     const parts = keys.map((textOf) => textOf(row));
     const missing = stream.key[parts.indexOf(null)];
     if (missing !== undefined) throw questionError(row, `has no ${missing}, which is its key`);
-    const partition = partitionOf(parts.join("|"), line.partitions);
+    const key = parts.join("|");
+    const partition = placeOf.get(key) ?? partitionOf(key, line.partitions);
+    placeOf.set(key, partition);
     const rows = rowsOf.get(partition);
     if (rows === undefined) rowsOf.set(partition, [row]);
     else rows.push(row);

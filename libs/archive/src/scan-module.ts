@@ -3,6 +3,7 @@ import type { ColumnScan } from "./replay.ts";
 
 /** Kinds in which columns are read for a replay with codes: numbers, NaN where unknown; texts as codes. */
 export type CodedKind = "float64" | "code";
+export type CodedSchema = Readonly<Record<string, CodedKind>>;
 
 /** Rows of a coded scan: of a text column, code c > 0 is text c - 1 of its dictionary, and 0 is null. */
 export interface CodedBatch {
@@ -16,6 +17,12 @@ export interface CodedScanOptions {
   readonly where: readonly { readonly column: string; readonly atLeast?: number; readonly atMost?: number }[];
   /** Columns to sort by; none: the order of the files. */
   readonly orderBy: readonly string[];
+  /**
+   * Rows come in so many groups, one after the other and each in the order of `orderBy`, whose first column then has
+   * whole numbers within +-2^48. The group of a row is the first of the columns `by` that is known in it, a code or a
+   * whole number, modulo `count`, and 0 where there is none. The columns share one dictionary.
+   */
+  readonly groups?: { readonly by: readonly string[]; readonly count: number };
   readonly signal: AbortSignal;
 }
 
@@ -24,7 +31,7 @@ export interface ReplayScan extends ColumnScan {
   /** A column that a file lacks is unknown there (NaN, 0). */
   scanCoded(
     files: readonly string[],
-    schema: Readonly<Record<string, CodedKind>>,
+    schema: CodedSchema,
     options: CodedScanOptions,
   ): AsyncIterable<CodedBatch>;
   /** What is still being read ends with an error. */

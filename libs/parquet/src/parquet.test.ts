@@ -225,6 +225,16 @@ describe("close", () => {
     other.close();
     await expect(other.read(["x"], { x: "float32" })).rejects.toThrow("closed");
   });
+
+  it("ends queries that are still running, with an error", async () => {
+    const other = await openParquet({ memoryMb: 64, threads: 1, scratch: file("scratch-3") });
+    const running = other
+      .queryBatches("SELECT count(*) AS n FROM range(1000000000000) WHERE range % 7 = 3")
+      .next();
+    setTimeout(() => other.close(), 50);
+    await expect(running).rejects.toThrow(/interrupt/i);
+    await expect(other.queryBatches("SELECT 1 AS one").next()).rejects.toThrow("closed");
+  });
 });
 
 async function collect(

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { type Column, concat, copyColumn, kindOf, type WriteColumn } from "./columns.ts";
 import { plainPath, quoteFiles, quoteName, quoteText } from "./sql.ts";
-import { PARQUET_FORMAT, stageColumns } from "./stage-columns.ts";
+import { stageColumns } from "./stage-columns.ts";
 
 /** What a column holds; `other`: something that has no form here, such as a list. */
 export type TableColumnKind = "number" | "boolean" | "text" | "time" | "other";
@@ -23,10 +23,15 @@ export interface TableFile {
    */
   read(names: readonly string[]): Promise<Readonly<Record<string, Column>>>;
   /**
-   * Writes the rows with these numbers, ascending from 0, as a Parquet file: their own columns as they are, then
-   * `further` ones, row by row. A further column takes the place of an own one of the same name.
+   * Writes rows as a Parquet file: their own columns as they are, then `further` ones. Uint8Array `kept` [rows of the
+   * file] has 1 for each row that is written; null: all are. Further columns have the rows that are written, and take
+   * the place of own ones of the same name.
    */
-  writeWith(file: string, rows: Float64Array, further: Readonly<Record<string, WriteColumn>>): Promise<void>;
+  writeWith(
+    file: string,
+    kept: Uint8Array | null,
+    further: Readonly<Record<string, WriteColumn>>,
+  ): Promise<void>;
 }
 
 /** The file is not there, or is not what its name says. */
@@ -39,9 +44,11 @@ export class TableFileError extends Error {
 
 type Connect = () => Promise<DuckDBConnection & Disposable>;
 
-/** The number of a row in its file, where the table has it beside the file's own columns. */
-const ROW_NAME = "millrace row";
-const ROW = quoteName(ROW_NAME);
+/** What follows the path of a COPY: the least effort of zstd takes less time than any other compression. */
+const FAST_FORMAT = "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)";
+
+/** The flag of rows that are written, where it is beside the file's own columns. */
+const KEPT = "is written by millrace";
 
 export async function openTableFile(
   file: string,
@@ -73,18 +80,23 @@ export async function openTableFile(
       return Object.fromEntries(kinds.map((kind, i) => [wanted[i], concat(kind, parts[i] as Column[])]));
     },
 
-    async writeWith(target, rows, further) {
+    async writeWith(target, kept, further) {
       using connection = await connect();
-      const staged = { [ROW_NAME]: { kind: "integer", values: rows } as const, ...further };
-      const selected = await stageColumns(connection, "further", staged);
       const replaced = new Set(Object.keys(further).map((name) => name.toLowerCase()));
       const own = columns.filter(({ name }) => !replaced.has(name.toLowerCase()));
-      const kept = [...own.map(({ name }) => `own.${quoteName(name)}`), `added.* EXCLUDE (${ROW})`];
+      const added = Object.entries(further).map(
+        ([name, column]) => [name, kept === null ? column : spread(column, kept)] as const,
+      );
+      const flags =
+        kept === null ? [] : [[KEPT, { kind: "boolean", values: Float64Array.from(kept) }] as const];
+      const staged = await stageColumns(connection, "further", Object.fromEntries([...added, ...flags]));
+      const selected = [...own, ...added.map(([name]) => ({ name }))].map(({ name }) => quoteName(name));
+      // Joined by position, rows stay in their order without being sorted.
       await connection.run(
-        `COPY (SELECT ${kept.join(", ")}
-          FROM (SELECT *, row_number() OVER () - 1 AS ${ROW} FROM ${source}) AS own
-          JOIN (SELECT ${selected.join(", ")} FROM further) AS added ON own.${ROW} = added.${ROW}
-          ORDER BY added.${ROW}) TO ${quoteText(plainPath(target))} ${PARQUET_FORMAT}`,
+        `COPY (SELECT ${selected.join(", ")}
+          FROM (SELECT ${own.map(({ name }) => quoteName(name)).join(", ") || "NULL AS nothing"} FROM ${source})
+          POSITIONAL JOIN (SELECT ${staged.join(", ")} FROM further)
+          ${kept === null ? "" : `WHERE ${quoteName(KEPT)}`}) TO ${quoteText(plainPath(target))} ${FAST_FORMAT}`,
       );
     },
   };
@@ -145,4 +157,21 @@ function valueSql({ name, kind, type }: TableColumn, file: string): string {
     case "other":
       throw new RangeError(`column "${name}" of ${file} is ${type}`);
   }
+}
+
+/** A column of the rows that are kept, with nothing in the rows between them. */
+function spread(column: WriteColumn, kept: Uint8Array): WriteColumn {
+  let next = 0;
+  if (column.kind === "text") {
+    const { values } = column;
+    return {
+      ...column,
+      values: Array.from(kept, (isKept) => (isKept === 1 ? (values[next++] ?? null) : null)),
+    };
+  }
+  const values = column.kind === "float32" ? new Float32Array(kept.length) : new Float64Array(kept.length);
+  for (let row = 0; row < kept.length; row++) {
+    values[row] = kept[row] === 1 ? (column.values[next++] as number) : Number.NaN;
+  }
+  return { ...column, values } as WriteColumn;
 }

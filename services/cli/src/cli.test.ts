@@ -59,6 +59,10 @@ const COMMANDS = [
   ["predict"],
   ["versions"],
   ["rollback"],
+  ["features"],
+  ["features", "get"],
+  ["features", "verify"],
+  ["features", "dataset"],
   ["rejected"],
   ["rejected", "list"],
   ["rejected", "show"],
@@ -102,6 +106,11 @@ describe("wrong usage", () => {
     [["predict", "flights"], "either an event or --features"],
     [["predict", "flights", "--features", "[1,"], "not JSON"],
     [["status", "--watch", "--json"], "exclude each other"],
+    [["features", "dataset", "flights"], "--out"],
+    [["features", "dataset", "flights", "--out", "x.csv"], "x.csv is not called .parquet"],
+    [["features", "dataset", "flights", "--out", "nowhere/x.parquet"], "no folder"],
+    [["features", "dataset", "flights", "--out", "x.parquet", "--order", "any"], "event-time, acceptance"],
+    [["features", "dataset", "flights", "--out", "x.parquet", "--from", "soon"], "ISO time"],
   ])("%j says what is wrong", async (args, text) => {
     const { code, err } = await millrace(...args);
     expect(code).toBeGreaterThan(0);
@@ -126,6 +135,7 @@ describe("without a mesh", () => {
     ["rollback", "flights"],
     ["predict", "flights", "{}"],
     ["rejected", "list", "flights"],
+    ["features", "dataset", "flights", "--out", "x.parquet"],
     ["env"],
   ])("%s says so and names the command that starts one", async (...args) => {
     const { code, out, err } = await millrace(...args, "--json");

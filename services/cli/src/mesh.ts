@@ -1,5 +1,6 @@
-import type { ArchivePorts } from "@millrace/archive";
+import type { ArchivePorts, ScanModule } from "@millrace/archive";
 import type { featureApi, GRPCInferenceService, registryApi } from "@millrace/contracts";
+import type { Parquet } from "@millrace/parquet";
 import type { Block, Broker } from "@millrace/stream";
 import type { RpcClient } from "./wiring.ts";
 
@@ -31,7 +32,13 @@ export interface Clients {
   /** Archived blocks of a topic, in any order. */
   archivedBlocks(topic: string): Promise<readonly Block[]>;
   readonly archive: ArchivePorts;
+  readonly tables: Tables;
   close(): Promise<void>;
+}
+
+/** Tables in files of the user's, and how threads read archived ones. */
+export interface Tables extends Pick<Parquet, "openTable" | "write"> {
+  readonly scan: ScanModule;
 }
 
 /** Something that the supervisor runs: a server or a service. */

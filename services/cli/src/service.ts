@@ -2,7 +2,9 @@
  * The `millrace` command: every command with its options and help. `createProgram` is the package's door; tests hold
  * it with their own terminal and mesh.
  */
+import { availableParallelism } from "node:os";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { type DatasetOptions, writeDataset } from "./commands/dataset-command.ts";
 import { doctor } from "./commands/doctor.ts";
 import { env } from "./commands/env.ts";
 import { getFeatures, type VerifyOptions, verifyFeatures } from "./commands/features-commands.ts";
@@ -247,7 +249,7 @@ function createProgram(ports: CliPorts, print: (result: Result, json: boolean) =
 
   const features = program
     .command("features")
-    .description("See an entity's features as they are now, and verify those that were served")
+    .description("See an entity's features now, verify those that were served, and make training sets")
     .addHelpText(
       "after",
       `\nExample\n  npx millrace features get flights '{"origin":"ORD"}'\n  npx millrace features verify flights`,
@@ -269,6 +271,47 @@ function createProgram(ports: CliPorts, print: (result: Result, json: boolean) =
       made
         .option("--events <number>", "the newest archived events of each partition", wholeNumber, 20_000)
         .option("--all", "every archived event whose vector is still on its topic"),
+  );
+
+  command(
+    features,
+    "dataset <line>",
+    "Write a training set out of the archive as Parquet: the line's examples, or the vectors of questions",
+    [
+      "npx millrace features dataset flights --out examples.parquet",
+      "npx millrace features dataset flights --out then.parquet --known-at 2026-11-01T00:00Z",
+      "npx millrace features dataset payments --out set.parquet --questions labels.csv",
+      "npx millrace features dataset payments --out set.parquet --questions asked.parquet --order acceptance --counted",
+      "",
+      "A file of questions (Parquet or CSV) has a row for each vector: columns with the names of the fields of",
+      "the stream predicted on, its time and key fields among them, others as far as known; in order of",
+      "acceptance also known_at, by when (wall clock) events had to be accepted. Its own columns, for example",
+      "a label, are kept beside the features. Times are ISO texts with a zone, timestamps, or ms.",
+    ],
+    (context, [line, options]) => writeDataset(context, line as string, options as DatasetOptions),
+    (made) =>
+      made
+        .requiredOption("--out <file>", "the Parquet file to write")
+        .option("--questions <file>", "vectors as of the times in this Parquet or CSV file")
+        .addOption(
+          new Option(
+            "--order <order>",
+            "which events a question sees: those up to its time, or those accepted by then",
+          )
+            .choices(["event-time", "acceptance"])
+            .default("event-time"),
+        )
+        .option("--known-at <time>", "leave out what was accepted later (wall clock)", isoTime)
+        .option("--from <time>", "only rows of this event time and later", isoTime)
+        .option("--until <time>", "only rows before this event time", isoTime)
+        .option("--counted", "each question is an event that comes now, and counts in its own windows")
+        .option("--prefix <text>", "before the names of the features in the file", "")
+        .option(
+          "--threads <number>",
+          "partitions replayed side by side",
+          wholeNumber,
+          availableParallelism(),
+        ),
   );
 
   const rejected = program
@@ -356,6 +399,12 @@ const positive = (text: string): number => {
 const wholeNumber = (text: string): number => {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("It is a whole number above 0.");
   return Number(text);
+};
+
+const isoTime = (text: string): number => {
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) throw new InvalidArgumentError("It is an ISO time such as 2001-01-05T00:00Z.");
+  return ms;
 };
 
 const shockTime = (text: string): "off" | number => {

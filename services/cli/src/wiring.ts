@@ -17,7 +17,7 @@ import {
   startMesh,
 } from "@millrace/local";
 import { createObjectStore } from "@millrace/objects";
-import { openParquet, type Parquet } from "@millrace/parquet";
+import { openParquet, PARQUET_MODULE, type Parquet, TableFileError } from "@millrace/parquet";
 import { createRpcClient } from "@millrace/rpc";
 import { createLog } from "@millrace/runtime";
 import { blockOf } from "@millrace/stream";
@@ -30,6 +30,8 @@ export type { RpcClient } from "@millrace/rpc";
 /** The bucket of a local mesh: the services' default. */
 const BUCKET = "millrace";
 const PARQUET_MEMORY_MB = 512;
+/** For sorting what is replayed, in all threads together. */
+const REPLAY_MEMORY_MB = 1_024;
 
 /** The repository's root folder. */
 export const repository: string = REPOSITORY;
@@ -119,6 +121,11 @@ export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
         },
       },
     },
+    tables: {
+      scan: { module: PARQUET_MODULE, memoryMb: REPLAY_MEMORY_MB, scratch: join(scratch, "replay") },
+      openTable: async (file, texts) => (await parquet()).openTable(file, texts),
+      write: async (file, columns) => (await parquet()).write(file, columns),
+    },
     close: async () => {
       registry.close();
       feature.close();
@@ -129,7 +136,7 @@ export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
   };
 }
 
-/** The mesh's own refusals as something the user can act on; null: none of them. */
+/** Refusals of the mesh, and of files, as something the user can act on; null: none of them. */
 export function meshFailure(error: unknown): Failure | null {
   if (error instanceof RunningError) {
     return new Failure(
@@ -137,6 +144,9 @@ export function meshFailure(error: unknown): Failure | null {
       "Use it (`npx millrace status`), stop it with `npx millrace down`, or choose another folder with --home.",
       { cause: error },
     );
+  }
+  if (error instanceof TableFileError) {
+    return new Failure(error.message, "Name a Parquet file, or a CSV file with a header.", { cause: error });
   }
   if (error instanceof StartError) {
     return new Failure(error.message, "`npx millrace doctor` says what is missing.", { cause: error });

@@ -79,7 +79,8 @@ export async function verifyFeatures(
 
 const firstOf = (blocks: readonly Block[]): number => Math.min(...blocks.map((block) => block.firstOffset));
 
-async function lineOf({ registry }: Clients, name: string): Promise<LineDefinition> {
+/** The applied line of a name. Throws a Failure when there is none. */
+export async function lineOf({ registry }: Clients, name: string): Promise<LineDefinition> {
   const { lines } = await registry.listLines({});
   const found = lines.find((line) => line.name === name);
   if (found === undefined) {
