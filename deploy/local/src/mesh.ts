@@ -6,6 +6,7 @@ import { existingServers, REPOSITORY } from "./config.ts";
 import type { Connections } from "./connections.ts";
 import {
   clientEnvironment,
+  SERVICE_NODE_FLAGS,
   SERVICES,
   type ServiceName,
   type Surroundings,
@@ -101,11 +102,7 @@ function serviceProcess(
     name: service,
     kind: "service",
     program: process.execPath,
-    args: [
-      "--disable-warning=TimeoutNegativeWarning",
-      "--disable-warning=ExperimentalWarning",
-      join(REPOSITORY, program),
-    ],
+    args: [...SERVICE_NODE_FLAGS, join(REPOSITORY, program)],
     cwd: REPOSITORY,
     env: serviceEnvironment(service, surroundings, lightgbm),
     ready: () => answersOk(`http://127.0.0.1:${surroundings.ports[`${service}Ops`]}/readyz`),

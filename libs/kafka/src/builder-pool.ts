@@ -1,7 +1,7 @@
 import { BatchBuilder } from "./wire/batch-builder.ts";
 
 /** Kept: with about a megabyte each, what a busy process has under way. */
-const KEPT_MAX = 16;
+const KEPT_MAX = 8;
 
 /** Batch builders that are used again, so that their buffers need not be made for each batch. */
 export class BuilderPool {

@@ -321,7 +321,7 @@ describe("step", () => {
       createTask: () => ({
         process: (records, emit) => {
           processed += records.length;
-          for (const record of records) emit(record, "out", { key: null, value: "x".repeat(20_000) });
+          for (const record of records) emit(record, "out", { key: null, value: "x".repeat(5_000) });
         },
         snapshot: () => null,
       }),

@@ -12,7 +12,9 @@ import { Wake } from "./wake.ts";
 /** Records of a topic that may wait here, besides the batch that goes beyond it. */
 const BUFFERED_RECORDS_MAX = 4_000;
 /** Appended and not yet acknowledged; beyond it the task rests. */
-const PENDING_BYTES_MAX = 8 * 1024 * 1024;
+const PENDING_BYTES_MAX = 2 * 1024 * 1024;
+/** Held until a checkpoint is saved; beyond it the task rests, and the checkpoint is saved at once. */
+const HELD_BYTES_MAX = 8 * 1024 * 1024;
 const RECORDS_MAX = 2_000;
 /** A task that does not wait holds the event loop: it gets half as many records where they took so long, ... */
 const CHUNK_MS_MAX = 8;
@@ -264,7 +266,7 @@ export class TaskRunner {
           while (outputs.pendingBytes > PENDING_BYTES_MAX && !signal.aborted)
             await this.#wake.wait(Number.POSITIVE_INFINITY);
         }
-        while (outputs.heldBytes > PENDING_BYTES_MAX && !signal.aborted) {
+        while (outputs.heldBytes > HELD_BYTES_MAX && !signal.aborted) {
           if (this.#share.saves.isFree()) await this.#save(tenure, false);
           await this.#wake.wait(Number.POSITIVE_INFINITY);
         }
