@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import type { LineDefinition } from "@millrace/lines";
-import type { KafkaConnection } from "@millrace/local";
+import { type KafkaConnection, SERVICE_NODE_FLAGS } from "@millrace/local";
 
 /** What a process of the feature service is told. */
 export interface FeatureProcess {
@@ -43,11 +43,9 @@ export async function runFeature(
     sasl: username === undefined ? null : { username, password: password ?? "" },
     token: TOKEN,
   };
-  const child: ChildProcess = spawn(
-    process.execPath,
-    ["--disable-warning=ExperimentalWarning", SCRIPT, JSON.stringify(told)],
-    { stdio: ["pipe", "pipe", "pipe"] },
-  );
+  const child: ChildProcess = spawn(process.execPath, [...SERVICE_NODE_FLAGS, SCRIPT, JSON.stringify(told)], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   let said = "";
   let expected = false;
   const failed = new AbortController();
