@@ -191,21 +191,27 @@ class Copiers {
   }
 }
 
-it("copies each record once while members come, go and are killed every 2 s", async () => {
+/** Both adapters' members copy what is fed while something is done to them: each record once, and with what pauses. */
+async function copyWhile(
+  fault: string,
+  members: number,
+  disturb: (groups: readonly Copiers[]) => Promise<unknown>,
+): Promise<void> {
   const PARTITIONS = 6;
-  const STORM_MS = 32_000;
   const groups: Copiers[] = [];
   for (const adapter of ADAPTERS) {
     groups.push(new Copiers(adapter, await createTopic(PARTITIONS), await createTopic(PARTITIONS)));
   }
-  const chance = random(SEED);
   try {
-    await Promise.all(groups.flatMap((group) => [group.start(0), group.start(1)]));
-    await sleep(2_000);
+    for (let slot = 0; slot < members; slot++) {
+      await Promise.all(groups.map((group) => group.start(slot)));
+    }
+    await sleep(2_000 + 1_000 * members);
     const startMs = Date.now();
+    let over = false;
     let fed = 0;
     const feeding = (async () => {
-      for (; Date.now() - startMs < STORM_MS; fed++) {
+      for (; !over; fed++) {
         const feed = (topic: string) =>
           Array.from({ length: PARTITIONS }, (_, partition) => ({
             topic,
@@ -217,9 +223,8 @@ it("copies each record once while members come, go and are killed every 2 s", as
         await sleep(50);
       }
     })();
-    while (Date.now() - startMs < STORM_MS) {
-      await Promise.all([sleep(2_000), ...groups.map((group) => group.disturb(chance))]);
-    }
+    await disturb(groups);
+    over = true;
     await feeding;
     const endMs = Date.now();
     for (const [i, group] of groups.entries()) {
@@ -253,13 +258,41 @@ it("copies each record once while members come, go and are killed every 2 s", as
       }
       const { joins, leaves, kills, failures } = group.done;
       const note = `seed ${SEED}: ${joins} joins, ${leaves} leaves, ${kills} kills, ${failures} failed; ${6 * fed} records`;
-      report.add("rebalance storm", ADAPTERS[i] as AdapterName, { lost, duplicated, stalledMs, note });
+      report.add(fault, ADAPTERS[i] as AdapterName, { lost, duplicated, stalledMs, note });
       if (i === 0) expect(stalledMs).toBeLessThan(20_000);
     }
   } finally {
     await Promise.all(groups.map((group) => group.stop()));
   }
+}
+
+it("copies each record once while members come, go and are killed every 2 s", async () => {
+  const STORM_MS = 32_000;
+  const chance = random(SEED);
+  await copyWhile("rebalance storm", 2, async (groups) => {
+    const startMs = Date.now();
+    while (Date.now() - startMs < STORM_MS) {
+      await Promise.all([sleep(2_000), ...groups.map((group) => group.disturb(chance))]);
+    }
+  });
 });
+
+it.each(["SIGTERM", "SIGKILL"] as const)(
+  "copies each record once while its three members are restarted in turn (%s)",
+  async (signal) => {
+    await copyWhile(`rolling restart (${signal})`, 3, async (groups) => {
+      for (let slot = 0; slot < 3; slot++) {
+        await Promise.all(
+          groups.map(async (group) => {
+            await (signal === "SIGTERM" ? group.leave(slot) : group.kill(slot));
+            await group.start(slot);
+          }),
+        );
+        await sleep(3_000);
+      }
+    });
+  },
+);
 
 it("has its partitions back soon after a kill and a restart", async () => {
   await withEach("killed and restarted", async (adapter) => {
