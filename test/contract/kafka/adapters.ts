@@ -83,7 +83,7 @@ class Millrace implements Client {
 
   constructor({ brokers, sasl }: Access) {
     this.#broker = createKafkaBroker({
-      clientId: "kit-kafkajs",
+      clientId: "kit-millrace",
       brokers,
       sasl,
       log: createLog("kit", "silent"),
