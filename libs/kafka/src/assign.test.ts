@@ -5,12 +5,12 @@ import { assign, type Member } from "./assign.ts";
 const member = (
   id: string,
   holds: readonly number[] = [],
-  generation = 1,
+  toldAtMs = 1,
   knows: readonly number[] = [],
 ): Member => ({
   id,
   holds,
-  generation,
+  toldAtMs,
   knows,
 });
 
@@ -21,7 +21,7 @@ const given = (members: readonly Member[], partitions: number): Record<string, r
 class Group {
   members: Member[] = [];
   readonly partitions: number;
-  generation = 0;
+  nowMs = 0;
   moves = 0;
   rounds = 0;
 
@@ -32,14 +32,14 @@ class Group {
   settle(): void {
     for (let changed = true; changed; ) {
       if (this.rounds++ > 1_000) throw new Error("the group does not settle");
-      this.generation++;
+      this.nowMs++;
       const assigned = assign(this.members, this.partitions);
       changed = false;
       this.members = this.members.map((one) => {
         const partitions = assigned.get(one.id) ?? [];
         this.moves += partitions.filter((partition) => !one.holds.includes(partition)).length;
         changed ||= one.holds.some((partition) => !partitions.includes(partition));
-        return member(one.id, partitions, this.generation, partitions);
+        return member(one.id, partitions, this.nowMs, partitions);
       });
     }
   }
@@ -65,7 +65,7 @@ describe("assign", () => {
   });
 
   it("gives a process that was killed and is back what it had, as long as nobody has it", () => {
-    const back = member("new", [], -1, [1, 4]);
+    const back = member("new", [], 0, [1, 4]);
     expect(given([member("a", [0, 2]), back, member("c", [3, 5])], 6)).toEqual({
       a: [0, 2],
       c: [3, 5],
@@ -74,7 +74,7 @@ describe("assign", () => {
   });
 
   it("gives all their own after all were killed", () => {
-    const members = [member("x", [], -1, [3, 4, 5]), member("y", [], -1, [0, 1, 2])];
+    const members = [member("x", [], 0, [3, 4, 5]), member("y", [], 0, [0, 1, 2])];
     expect(given(members, 6)).toEqual({ x: [3, 4, 5], y: [0, 1, 2] });
   });
 
@@ -101,11 +101,11 @@ describe("assign", () => {
           const one = group.members[which % group.members.length] as Member;
           const before = group.members.length;
           const movesBefore = group.moves;
-          if (change === "join") group.members = [...group.members, member(`m${names++}`, [], -1)];
+          if (change === "join") group.members = [...group.members, member(`m${names++}`, [], 0)];
           else {
             group.members = group.members.filter((other) => other !== one);
             if (change === "kill and restart") {
-              group.members = [...group.members, member(`m${names++}`, [], -1, one.holds)];
+              group.members = [...group.members, member(`m${names++}`, [], 0, one.holds)];
             }
           }
           if (group.members.length === 0) return;
@@ -132,7 +132,7 @@ describe("assign", () => {
       fc.record({
         id: fc.string({ minLength: 1 }),
         holds: fc.array(fc.nat(30)),
-        generation: fc.integer({ min: -1, max: 5 }),
+        toldAtMs: fc.integer({ min: 0, max: 5 }),
         knows: fc.array(fc.nat(30)),
       }),
       { minLength: 1, maxLength: 8, selector: (one) => one.id },

@@ -3,8 +3,8 @@ export interface Member {
   readonly id: string;
   /** Partition numbers that it works on, also while it is giving them up. */
   readonly holds: readonly number[];
-  /** The generation in which it was given what it holds: a member that was away may hold what is another's by now. */
-  readonly generation: number;
+  /** When it was told what is its own, wall-clock ms: a member that was away may hold what is another's by now. */
+  readonly toldAtMs: number;
   /** Partition numbers that its process had before, whose local state it may still have. */
   readonly knows: readonly number[];
 }
@@ -27,13 +27,16 @@ export function assign(members: readonly Member[], partitions: number): Map<stri
   return given;
 }
 
-/** By partition number, who holds it: of several, the one who was given it last. */
+/**
+ * By partition number, who holds it: of several, the one who was given it last. Where clocks differ by more than a
+ * member can be away without being missed, it moves once more than it need.
+ */
 function holders(members: readonly Member[], partitions: number): (Member | undefined)[] {
   const holder = new Array<Member | undefined>(partitions).fill(undefined);
   for (const member of members) {
     for (const partition of member.holds) {
       const other = holder[partition];
-      if (partition < partitions && (other === undefined || other.generation < member.generation)) {
+      if (partition < partitions && (other === undefined || other.toldAtMs < member.toldAtMs)) {
         holder[partition] = member;
       }
     }

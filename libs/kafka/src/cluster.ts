@@ -15,10 +15,9 @@ export interface Topic extends TopicReference {
 
 /**
  * Requests that may take long are sent on a connection of their own, because a broker answers one request of a
- * connection after the other: a Fetch that waits for records, or a JoinGroup that waits for members, would hold up what
- * comes behind it.
+ * connection after the other: a Fetch that waits for records would hold up what comes behind it.
  */
-export type Lane = "control" | "produce" | `fetch ${number}` | `group ${number}`;
+export type Lane = "control" | "produce" | `fetch ${number}`;
 
 /** The topic has been deleted and made anew under its reader or writer: its offsets mean other records now. */
 export class TopicRecreatedError extends Error {
@@ -38,7 +37,6 @@ export class Cluster {
   readonly #settings: ConnectionSettings;
   readonly #connections = new Map<string, Connection>();
   #nodes = new Map<number, Address>();
-  #controllerId = -1;
   readonly #topics = new Map<string, Topic>();
   readonly #coordinators = new Map<string, Address>();
   /** Topics to ask for in the next refresh, and the refresh that will ask for them. */
@@ -55,8 +53,8 @@ export class Cluster {
   }
 
   /** A lane that nobody else uses; end it with `closeLane`. */
-  openLane(kind: "fetch" | "group"): Lane {
-    return `${kind} ${++this.#lanes}`;
+  openLane(): Lane {
+    return `fetch ${++this.#lanes}`;
   }
 
   closeLane(lane: Lane): void {
@@ -144,12 +142,6 @@ export class Cluster {
     throw failure;
   }
 
-  /** Asks the controller, which creates topics (any broker passes it on, except in clusters with ZooKeeper). */
-  async controller<Q, R>(api: Api<Q, R>, request: Q): Promise<R> {
-    if (this.#controllerId < 0) await this.refresh([]);
-    return this.node(this.#controllerId, "control").request(api, request, 40_000);
-  }
-
   /** The connection to the coordinator of a group or a transactional id. */
   async coordinator({ kind, key }: CoordinatorKey, lane: Lane): Promise<Connection> {
     const name = `${kind} ${key}`;
@@ -168,9 +160,7 @@ export class Cluster {
     this.#coordinators.delete(`${kind} ${key}`);
   }
 
-  /**
-   * First or end offsets of partitions, in the order in which they are given. Leaders that move are followed.
-   */
+  /** First or end offsets of partitions, in the order in which they are given. Leaders that move are followed. */
   async offsets(request: ListOffsets): Promise<number[]> {
     const names = [...new Set(request.partitions.map((one) => one.topic))];
     const found = new Map<string, number>();
@@ -200,9 +190,8 @@ export class Cluster {
     return request.partitions.map(({ topic, partition }) => found.get(`${topic}/${partition}`) as number);
   }
 
-  #learn(wanted: readonly string[], { brokers, controllerId, topics }: Metadata): void {
+  #learn(wanted: readonly string[], { brokers, topics }: Metadata): void {
     this.#nodes = new Map(brokers.map(({ nodeId, host, port }) => [nodeId, { host, port }]));
-    this.#controllerId = controllerId;
     const living = new Set(
       [...this.#nodes.values(), ...this.#seeds].map(({ host, port }) => `${host}:${port}`),
     );

@@ -1,16 +1,16 @@
-import type { Log } from "@millrace/runtime";
 import type { ConsumeOptions, Consumption } from "@millrace/stream";
-import type { Cluster } from "./cluster.ts";
+import type { Cluster, Topic } from "./cluster.ts";
 import { Fetcher } from "./fetcher.ts";
-import { GroupMember } from "./group-member.ts";
+import { GroupMember, type GroupMemberPorts } from "./group-member.ts";
 import { Holdings } from "./holdings.ts";
 import { patiently } from "./patience.ts";
 import { Position } from "./position.ts";
 
 /** Joins a consumer group and delivers batches until stopped. See `ConsumeOptions` for the order of the callbacks. */
-export function consume(cluster: Cluster, options: ConsumeOptions, log: Log): Consumption {
+export function consume(ports: GroupMemberPorts, options: ConsumeOptions): Consumption {
+  const { cluster, settings } = ports;
   const { group, topics, onFailed } = options;
-  const fetcher = new Fetcher(cluster, log, options.onBatch, onFailed);
+  const fetcher = new Fetcher(cluster, settings.log, options.onBatch, onFailed);
   const endings = new Map<number, (() => void)[]>();
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -21,7 +21,13 @@ export function consume(cluster: Cluster, options: ConsumeOptions, log: Log): Co
     const positions = await options.onAssigned(partition);
     const ends: (() => void)[] = [];
     for (const name of topics) {
-      const topic = await patiently(`topic ${name}`, () => cluster.lookUp(name), { patienceMs, signal });
+      const look = (): Promise<Topic> => cluster.lookUp(name);
+      let topic = await patiently(`topic ${name}`, look, { patienceMs, signal });
+      // The member that assigns partitions is the first to hear of new ones.
+      if (partition >= topic.leaders.length) {
+        await cluster.refresh([name]).catch(() => {});
+        topic = await patiently(`topic ${name}`, look, { patienceMs, signal });
+      }
       if (partition >= topic.leaders.length) continue;
       const offset = positions.get(name) ?? (await firstOffset(cluster, name, partition));
       ends.push(fetcher.add(new Position(topic, partition, offset)));
@@ -44,18 +50,14 @@ export function consume(cluster: Cluster, options: ConsumeOptions, log: Log): Co
     onReleased: () => member.released(),
     onFailed: fail,
   });
-  const member = new GroupMember(
-    cluster,
-    {
-      group,
-      topics,
-      memory: options.member,
-      holds: () => holdings.list(),
-      onGiven: (partitions) => holdings.give(partitions),
-      onFailed: fail,
-    },
-    log,
-  );
+  const member = new GroupMember(ports, {
+    group,
+    topics,
+    memory: options.member,
+    holds: () => holdings.list(),
+    onGiven: (partitions) => holdings.give(partitions),
+    onFailed: fail,
+  });
   let stopped: Promise<void> | undefined;
   return {
     stop: () => {
@@ -68,10 +70,6 @@ export function consume(cluster: Cluster, options: ConsumeOptions, log: Log): Co
 }
 
 async function firstOffset(cluster: Cluster, topic: string, partition: number): Promise<number> {
-  const [first] = await cluster.offsets({
-    at: "first",
-    isolation: "uncommitted",
-    partitions: [{ topic, partition }],
-  });
+  const [first] = await cluster.offsets({ at: "first", partitions: [{ topic, partition }] });
   return first as number;
 }

@@ -63,7 +63,7 @@ export class Fetcher {
   ) {
     this.#cluster = cluster;
     this.#log = log;
-    this.#lane = cluster.openLane("fetch");
+    this.#lane = cluster.openLane();
     this.#onBatch = onBatch;
     this.#onFailed = onFailed;
   }

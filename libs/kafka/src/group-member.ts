@@ -1,41 +1,35 @@
-import { type Log, sleep } from "@millrace/runtime";
+import { randomUUID } from "node:crypto";
+import { every, type Log, sleep, withDeadline } from "@millrace/runtime";
 import type { MemberMemory } from "@millrace/stream";
-import { assign } from "./assign.ts";
-import type { Cluster, Lane } from "./cluster.ts";
-import {
-  decodeAssignment,
-  decodeSubscription,
-  encodeAssignment,
-  encodeSubscription,
-} from "./member-protocol.ts";
+import type { Administration } from "./administration.ts";
+import type { Cluster } from "./cluster.ts";
+import type { LibrarySettings } from "./library.ts";
+import { type Joined, Membership } from "./membership.ts";
 import { Backoff, patiently } from "./patience.ts";
-import type { Api } from "./wire/api.ts";
-import { ConnectionError, checkCode, isRetriable, KafkaError } from "./wire/errors.ts";
-import { heartbeat } from "./wire/messages/heartbeat.ts";
-import { type JoinedGroup, joinGroup } from "./wire/messages/join-group.ts";
+import {
+  AuthenticationError,
+  ConnectionError,
+  checkCode,
+  isRetriable,
+  KafkaError,
+  UnsupportedVersionError,
+} from "./wire/errors.ts";
 import { leaveGroup } from "./wire/messages/leave-group.ts";
-import { syncGroup } from "./wire/messages/sync-group.ts";
 
-/** All members of a group must offer it; tools show it. */
-const PROTOCOL = "millrace";
-/** A member that is not heard of for so long is taken for dead. Its event loop may be busy for some seconds. */
-const SESSION_MS = 8_000;
-/** A member learns that others have come or gone by the answer to a heartbeat. */
-const HEARTBEAT_MS = 500;
-const HEARTBEAT_ANSWER_MS = 5_000;
-/** Members that do not join again within this are left behind. */
-const REBALANCE_MS = 10_000;
-const JOIN_ANSWER_MS = REBALANCE_MS + 10_000;
 const LEAVE_MS = 3_000;
 /** A joining member's request is with the coordinator by then. */
 const BURY_MS = 30;
 const WARN_EVERY_MS = 10_000;
-/** The leader looks so often for new partitions. */
+/** The member that assigns looks so often for new partitions. */
 const TOPICS_MS = 5_000;
 
 const UNKNOWN_MEMBER_ID = 25;
-const REBALANCE_IN_PROGRESS = 27;
-const MEMBER_ID_REQUIRED = 79;
+
+export interface GroupMemberPorts {
+  readonly cluster: Cluster;
+  readonly administration: Administration;
+  readonly settings: LibrarySettings;
+}
 
 export interface GroupMemberOptions {
   readonly group: string;
@@ -50,265 +44,223 @@ export interface GroupMemberOptions {
 }
 
 /**
- * A member of a consumer group: joins, says by heartbeats that it lives, and learns which partition numbers are its own.
- * It never stops for a rebalance: what it keeps, it goes on with.
+ * Keeps this process a member of a consumer group, and learns which partition numbers are its own. It never stops for
+ * a rebalance: what it keeps, it goes on with, also while kafkajs begins anew.
  */
 export class GroupMember {
-  readonly #cluster: Cluster;
+  readonly #ports: GroupMemberPorts;
   readonly #options: GroupMemberOptions;
   readonly #log: Log;
-  readonly #lane: Lane;
   readonly #stopping = new AbortController();
-  readonly #running: Promise<void>;
+  #membership: Membership | null = null;
   #memberId = "";
-  /** Ids of killed predecessors in this process's place, which the group may still wait for. */
-  #former: readonly string[] = [];
-  #generation = -1;
+  /** Names this process's place in the group, over its restarts: by it the group's members of before are known. */
+  #place = "";
+  #toldAtMs = 0;
   /** What this process has been given last, over its restarts. */
   #knows: readonly number[] = [];
-  #rejoin = false;
-  #wake: () => void = () => {};
+  #counts: ReadonlyMap<string, number> | null = null;
+  /** Resolves with whether this member's former id was one of the group's to the last. */
+  #buried: Promise<boolean> = Promise.resolve(false);
+  #backoff = new Backoff();
+  #failingSinceMs = 0;
 
-  constructor(cluster: Cluster, options: GroupMemberOptions, log: Log) {
-    this.#cluster = cluster;
+  constructor(ports: GroupMemberPorts, options: GroupMemberOptions) {
+    this.#ports = ports;
     this.#options = options;
-    this.#log = log;
-    this.#lane = cluster.openLane("group");
-    this.#running = this.#run();
+    this.#log = ports.settings.log;
+    void this.#run();
+    void every(
+      TOPICS_MS,
+      this.#stopping.signal,
+      () => this.#look(),
+      () => {},
+    );
   }
 
   /** To be called when something that was to be let go of is free for others. */
   released(): void {
-    this.#rejoin = true;
-    this.#wake();
+    this.#membership?.joinAgain();
   }
 
   /** Leaves the group, whose other members take over at once. */
   async stop(): Promise<void> {
+    const { group } = this.#options;
     this.#stopping.abort();
-    this.#wake();
-    this.#cluster.closeLane(this.#lane);
-    await this.#running;
-    this.#cluster.closeLane(this.#lane);
-    if (this.#memberId === "") return;
-    await this.#leave(this.#memberId).catch((error: unknown) => {
-      this.#log.debug(
-        { err: error, group: this.#options.group },
-        "could not leave the group: it will notice",
-      );
+    if (this.#membership === null) return;
+    this.#membership.end(null);
+    const leaving = async (): Promise<void> => {
+      if (this.#memberId !== "" && (await this.#leave(this.#memberId))) return;
+      // It was about to join: the group has an id for it that it does not know itself.
+      for (const id of await this.#present()) await this.#leave(id);
+    };
+    await withDeadline(LEAVE_MS, `leaving group ${group}`, leaving()).catch((error: unknown) => {
+      this.#log.debug({ err: error, group }, "could not leave the group: it will notice");
     });
   }
 
   async #run(): Promise<void> {
-    const signal = this.#stopping.signal;
-    const backoff = new Backoff();
-    let failingSinceMs = 0;
+    const { signal } = this.#stopping;
     await this.#recall();
     while (!signal.aborted) {
-      try {
-        const joined = await this.#join();
-        const counts = await this.#sync(joined);
-        backoff.reset();
-        failingSinceMs = 0;
-        await this.#stay(counts);
-      } catch (error) {
-        if (signal.aborted) break;
-        const code = error instanceof KafkaError ? error.code : 0;
-        const rejoin = error instanceof KafkaError && error.remedy === "rejoin";
-        if (!rejoin && !isRetriable(error)) {
-          this.#options.onFailed(error);
-          break;
-        }
-        const nowMs = performance.now();
-        if (failingSinceMs === 0) failingSinceMs = nowMs;
-        const long = nowMs - failingSinceMs > WARN_EVERY_MS;
-        if (long) failingSinceMs = nowMs;
-        this.#log[long ? "warn" : "debug"](
-          { err: error, group: this.#options.group },
-          "joining the group again",
-        );
-        if (code === UNKNOWN_MEMBER_ID) this.#lose();
-        if (!rejoin) this.#forgetCoordinator(error);
-        if (code !== REBALANCE_IN_PROGRESS) await sleep(backoff.nextMs(), signal);
+      const reason = await this.#live().catch((error: unknown) => error);
+      if (signal.aborted) return;
+      if (isFinal(reason)) {
+        this.#options.onFailed(reason);
+        return;
       }
+      const nowMs = performance.now();
+      if (this.#failingSinceMs === 0) this.#failingSinceMs = nowMs;
+      const long = nowMs - this.#failingSinceMs > WARN_EVERY_MS;
+      if (long) this.#failingSinceMs = nowMs;
+      this.#log[long ? "warn" : "debug"](
+        { err: reason, group: this.#options.group },
+        "joining the group again",
+      );
+      await sleep(this.#backoff.nextMs(), signal);
     }
   }
 
-  /**
-   * The group has missed this member and has given what it held to others, who may be gone again by now: all of it is
-   * let go of, and what comes back is taken as something new.
-   */
-  #lose(): void {
-    this.#memberId = "";
-    this.#generation = -1;
-    this.#options.onGiven([]);
+  /** One membership. Resolves with why it has ended. */
+  async #live(): Promise<unknown> {
+    const { group, topics, holds } = this.#options;
+    let former: readonly string[] = [];
+    const membership = new Membership(
+      { ...this.#ports.settings, clientId: this.#clientId },
+      {
+        group,
+        topics,
+        describe: () => ({ holds: holds(), toldAtMs: this.#toldAtMs, knows: this.#knows }),
+        onJoining: () => {
+          this.#buried = this.#bury(former);
+        },
+        onJoined: (joined) => {
+          void this.#buried.then((isKept) => {
+            if (this.#membership === membership) this.#take(joined, isKept);
+          });
+        },
+      },
+    );
+    this.#membership = membership;
+    try {
+      [former] = await Promise.all([
+        this.#present(),
+        membership.connect(),
+        // Tells whether the brokers let us in at all.
+        this.#ports.cluster.refresh(topics),
+      ]);
+    } catch (error) {
+      membership.end(error);
+    }
+    membership.join();
+    return membership.ended;
   }
 
-  /** What a killed predecessor has left: its member id, and what it worked on. */
+  #take({ memberId, partitions, counts }: Joined, isKept: boolean): void {
+    const { group, topics, onGiven } = this.#options;
+    if (this.#stopping.signal.aborted) return;
+    this.#backoff.reset();
+    this.#failingSinceMs = 0;
+    // The group has missed this member and has given what it held to others, who may be gone again by now: all of it
+    // is let go of, and what comes back is taken as something new.
+    if (memberId !== this.#memberId && !isKept) onGiven([]);
+    this.#buried = Promise.resolve(false);
+    this.#memberId = memberId;
+    this.#toldAtMs = Date.now();
+    this.#counts = counts;
+    if (partitions.length > 0) this.#knows = partitions;
+    this.#log.debug({ group, topics, partitions }, "partitions given");
+    onGiven(partitions);
+    void this.#remember();
+  }
+
+  /** New partitions are to be shared, too. */
+  async #look(): Promise<void> {
+    const { cluster } = this.#ports;
+    const counts = this.#counts;
+    if (counts === null) return;
+    await cluster.refresh(counts.keys());
+    const isOld = [...counts].some(
+      ([topic, count]) => (cluster.topic(topic)?.leaders.length ?? count) !== count,
+    );
+    if (isOld && this.#counts === counts) this.#membership?.joinAgain();
+  }
+
   async #recall(): Promise<void> {
     const text = await this.#options.memory.read().catch((error: unknown) => {
       this.#log.warn({ err: error }, "cannot read the member's memory: a predecessor must be missed first");
       return null;
     });
-    const [ids = "", partitions = ""] = text?.split("\n") ?? [];
-    this.#former = ids.split(" ").filter(Boolean);
+    const [place = "", partitions = ""] = text?.split("\n") ?? [];
     this.#knows = partitions.split(",").filter(Boolean).map(Number);
+    this.#place = place;
+    if (place !== "") return;
+    this.#place = randomUUID().slice(0, 8);
+    await this.#remember();
   }
 
   async #remember(): Promise<void> {
-    await this.#options.memory
-      .write(`${[this.#memberId, ...this.#former].join(" ")}\n${this.#knows.join(",")}`)
-      .catch((error: unknown) => {
-        this.#log.warn({ err: error }, "cannot write the member's memory: a restart will take longer");
-      });
+    await this.#options.memory.write(`${this.#place}\n${this.#knows.join(",")}`).catch((error: unknown) => {
+      this.#log.warn({ err: error }, "cannot write the member's memory: a restart will take longer");
+    });
+  }
+
+  get #clientId(): string {
+    return `${this.#ports.settings.clientId}.${this.#place}`;
+  }
+
+  /** Ids that the group has for this place. */
+  #present(): Promise<string[]> {
+    return this.#ports.administration.members(this.#options.group, this.#clientId);
   }
 
   /**
-   * Joins, first asking for an id, which is remembered before it can have any effect. Where a predecessor was killed,
-   * the group is told to forget it while this member's request waits for it: then the group is never empty in between,
-   * and does not wait for more first members (`group.initial.rebalance.delay.ms`).
+   * Has the group forget the members that were in this place before, while the new one's request to join waits for
+   * them: then the group is never empty in between, and does not wait for more first members
+   * (`group.initial.rebalance.delay.ms`).
    */
-  async #join(): Promise<JoinedGroup> {
-    const { group, topics, holds } = this.#options;
-    this.#rejoin = false;
-    const metadata = encodeSubscription(topics, {
-      holds: this.#generation < 0 ? [] : holds(),
-      generation: this.#generation,
-      knows: this.#knows,
-    });
-    const ask = (): Promise<JoinedGroup> => {
-      const memberId = this.#memberId;
-      const request = {
-        group,
-        sessionMs: SESSION_MS,
-        rebalanceMs: REBALANCE_MS,
-        memberId,
-        protocol: PROTOCOL,
-        metadata,
-      };
-      return this.#request(joinGroup, request, JOIN_ANSWER_MS);
-    };
-    let answer: JoinedGroup;
-    if (this.#memberId === "") {
-      answer = await ask();
-      if (answer.errorCode === MEMBER_ID_REQUIRED) {
-        this.#memberId = answer.memberId;
-        await this.#remember();
-      }
-    }
-    const joining = ask();
-    for (const id of this.#former) void this.#bury(id);
-    answer = await joining;
-    checkCode(answer.errorCode, `joining group ${group}`);
-    this.#memberId = answer.memberId;
-    return answer;
+  async #bury(former: readonly string[]): Promise<boolean> {
+    const current = this.#memberId;
+    if (former.length === 0) return false;
+    await sleep(BURY_MS);
+    const wereMembers = await Promise.all(
+      former.map((id) =>
+        this.#leave(id).catch((error: unknown) => {
+          this.#log.debug({ err: error }, "the predecessor is not forgotten at once: the group will miss it");
+          return false;
+        }),
+      ),
+    );
+    return wereMembers[former.indexOf(current)] ?? false;
   }
 
-  async #bury(former: string): Promise<void> {
-    await sleep(BURY_MS, this.#stopping.signal);
-    try {
-      await this.#leave(former);
-    } catch (error) {
-      this.#log.debug({ err: error }, "the predecessor is not forgotten at once: the group will miss it");
-    }
-    this.#former = this.#former.filter((id) => id !== former);
-  }
-
-  /** Learns what it has been given. The leader decides it for all: it answers what it has counted. */
-  async #sync({ generation, leader, members }: JoinedGroup): Promise<ReadonlyMap<string, number> | null> {
-    const { group, topics, onGiven } = this.#options;
-    const memberId = this.#memberId;
-    const assignments = new Map<string, Uint8Array>();
-    const counts = leader === memberId ? await this.#counts() : null;
-    if (counts !== null) {
-      const described = members.map(({ id, metadata }) => decodeSubscription(id, metadata));
-      for (const [id, partitions] of assign(described, Math.max(0, ...counts.values()))) {
-        assignments.set(id, encodeAssignment(partitions, counts));
-      }
-    }
-    const request = { group, generation, memberId, assignments };
-    const { errorCode, assignment } = await this.#request(syncGroup, request, JOIN_ANSWER_MS);
-    checkCode(errorCode, `the assignment of group ${group}`);
-    const given = decodeAssignment(assignment);
-    if (this.#stopping.signal.aborted) return counts;
-    this.#generation = generation;
-    if (given.length > 0) this.#knows = given;
-    this.#log.debug({ group, topics, generation, given }, "partitions given");
-    onGiven(given);
-    await this.#remember();
-    return counts;
-  }
-
-  /** Beats until there is a reason to join again: an answer that throws, partitions that came free, new partitions. */
-  async #stay(counts: ReadonlyMap<string, number> | null): Promise<void> {
+  /** Answers whether the group had such a member. */
+  async #leave(memberId: string): Promise<boolean> {
     const { group } = this.#options;
-    const signal = this.#stopping.signal;
-    const backoff = new Backoff();
-    let lookAtMs = performance.now() + TOPICS_MS;
-    while (!signal.aborted && !this.#rejoin) {
-      const membership = { group, generation: this.#generation, memberId: this.#memberId };
-      try {
-        const { errorCode } = await this.#request(heartbeat, membership, HEARTBEAT_ANSWER_MS);
-        checkCode(errorCode, `a heartbeat to group ${group}`);
-        backoff.reset();
-      } catch (error) {
-        // A connection that broke ends no membership.
-        if (signal.aborted || !isRetriable(error)) throw error;
-        this.#forgetCoordinator(error);
-        await sleep(backoff.nextMs(), signal);
-      }
-      if (counts !== null && performance.now() > lookAtMs) {
-        lookAtMs = performance.now() + TOPICS_MS;
-        const now = await this.#counts().catch(() => counts);
-        if ([...now].some(([topic, count]) => counts.get(topic) !== count)) return;
-      }
-      await this.#pause(HEARTBEAT_MS);
-    }
-  }
-
-  async #pause(ms: number): Promise<void> {
-    if (this.#rejoin) return;
-    const turn = new AbortController();
-    this.#wake = () => turn.abort();
-    await sleep(ms, turn.signal);
-  }
-
-  /** How many partitions each topic has now. */
-  async #counts(): Promise<Map<string, number>> {
-    const { topics } = this.#options;
-    await this.#cluster.refresh(topics);
-    return new Map(topics.map((topic) => [topic, this.#cluster.topic(topic)?.leaders.length ?? 0]));
-  }
-
-  async #request<Q, R>(api: Api<Q, R>, request: Q, timeoutMs: number): Promise<R> {
-    const key = { kind: "group", key: this.#options.group } as const;
-    const connection = await this.#cluster.coordinator(key, this.#lane);
-    return connection.request(api, request, timeoutMs);
-  }
-
-  async #leave(memberId: string): Promise<void> {
-    const { group } = this.#options;
+    const { cluster } = this.#ports;
     const key = { kind: "group", key: group } as const;
-    await patiently(
+    return patiently(
       `leaving group ${group}`,
       async () => {
         try {
-          const connection = await this.#cluster.coordinator(key, "control");
+          const connection = await cluster.coordinator(key, "control");
           const { errorCode } = await connection.request(leaveGroup, { group, memberId }, LEAVE_MS);
-          if (errorCode !== UNKNOWN_MEMBER_ID) checkCode(errorCode, `leaving group ${group}`);
+          if (errorCode === UNKNOWN_MEMBER_ID) return false;
+          checkCode(errorCode, `leaving group ${group}`);
+          return true;
         } catch (error) {
-          this.#forgetCoordinator(error);
+          const moved = error instanceof KafkaError && error.remedy === "coordinator";
+          if (moved || error instanceof ConnectionError) cluster.forgetCoordinator(key);
           throw error;
         }
       },
       { patienceMs: LEAVE_MS },
     );
   }
+}
 
-  #forgetCoordinator(error: unknown): void {
-    const moved = error instanceof KafkaError && error.remedy === "coordinator";
-    if (moved || error instanceof ConnectionError) {
-      this.#cluster.forgetCoordinator({ kind: "group", key: this.#options.group });
-    }
-  }
+/** Whether the group will never take this member. */
+function isFinal(reason: unknown): boolean {
+  if (reason instanceof AuthenticationError || reason instanceof UnsupportedVersionError) return true;
+  return reason instanceof KafkaError && reason.remedy !== "rejoin" && !isRetriable(reason);
 }

@@ -1,4 +1,5 @@
 import type { Broker, Consumption } from "@millrace/stream";
+import { Administration } from "./administration.ts";
 import { ageingClock } from "./ageing-clock.ts";
 import { BuilderPool } from "./builder-pool.ts";
 import { Cluster } from "./cluster.ts";
@@ -17,7 +18,9 @@ const UNKNOWN_TOPIC_MS = 5_000;
 /** Connects lazily; a broker that is away is asked again for about two minutes, then the call rejects. */
 export function createKafkaBroker(settings: KafkaSettings): Broker {
   const { clientId, brokers, sasl, tls = null, log, patienceMs = PATIENCE_MS } = settings;
-  const cluster = new Cluster(brokers.map(address), { clientId, sasl, tls }, patienceMs);
+  const library = { clientId, brokers: brokers.map(address), sasl, tls, log };
+  const cluster = new Cluster(library.brokers, library, patienceMs);
+  const administration = new Administration(library);
   const age = ageingClock();
   const now = (): number => Date.now();
   const outbox = new Outbox(cluster, log, age);
@@ -26,27 +29,16 @@ export function createKafkaBroker(settings: KafkaSettings): Broker {
   const sender = new Sender(cluster, outbox, builders, now);
 
   return {
-    ensureTopics: (topics, partitions) => ensureTopics(cluster, topics, partitions),
+    ensureTopics: (topics, partitions) => ensureTopics(cluster, administration, topics, partitions),
 
     offsets: async (topic) => {
       await patiently(`topic ${topic}`, () => cluster.refresh([topic]), { patienceMs });
-      const known = await patiently(`topic ${topic}`, () => cluster.lookUp(topic), {
-        patienceMs: UNKNOWN_TOPIC_MS,
-      });
-      const partitions = known.leaders.map((_, partition) => ({ topic, partition }));
-      const [first, end] = await Promise.all([
-        cluster.offsets({ at: "first", isolation: "committed", partitions }),
-        cluster.offsets({ at: "end", isolation: "committed", partitions }),
-      ]);
-      return partitions.map(({ partition }, i) => ({
-        partition,
-        first: first[i] as number,
-        end: end[i] as number,
-      }));
+      await patiently(`topic ${topic}`, () => cluster.lookUp(topic), { patienceMs: UNKNOWN_TOPIC_MS });
+      return patiently(`offsets of ${topic}`, () => administration.ranges(topic), { patienceMs });
     },
 
     consume: async (options) => {
-      const consumption = consume(cluster, options, log);
+      const consumption = consume({ cluster, administration, settings: library }, options);
       consumptions.add(consumption);
       return {
         stop: () => {
@@ -67,6 +59,7 @@ export function createKafkaBroker(settings: KafkaSettings): Broker {
       await Promise.all([...consumptions].map((consumption) => consumption.stop()));
       outbox.stop();
       cluster.stop();
+      administration.stop();
     },
   };
 }

@@ -32,21 +32,12 @@ export class PatienceError extends Error {
 }
 
 /**
- * Tries until it succeeds, is refused for good, or `patienceMs` have passed (then it throws a PatienceError). `again`
- * says what else than the retriable errors of Kafka is tried again.
+ * Tries until it succeeds, is refused for good, or `patienceMs` have passed (then it throws a PatienceError).
  */
 export async function patiently<T>(
   what: string,
   attempt: () => Promise<T>,
-  {
-    patienceMs = PATIENCE_MS,
-    signal,
-    again = () => false,
-  }: {
-    readonly patienceMs?: number;
-    readonly signal?: AbortSignal;
-    readonly again?: (error: unknown) => boolean;
-  } = {},
+  { patienceMs = PATIENCE_MS, signal }: { readonly patienceMs?: number; readonly signal?: AbortSignal } = {},
 ): Promise<T> {
   const startedMs = performance.now();
   const backoff = new Backoff();
@@ -54,7 +45,7 @@ export async function patiently<T>(
     try {
       return await attempt();
     } catch (error) {
-      if (signal?.aborted || !(isRetriable(error) || again(error))) throw error;
+      if (signal?.aborted || !isRetriable(error)) throw error;
       if (performance.now() - startedMs > patienceMs) throw new PatienceError(what, patienceMs, error);
       await sleep(backoff.nextMs(), signal);
     }

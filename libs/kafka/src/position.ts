@@ -90,9 +90,9 @@ export class Position {
     await cluster.refresh([this.topic.name]);
     this.check(cluster);
     const partitions = [{ topic: this.topic.name, partition: this.partition }];
-    const [first] = await cluster.offsets({ at: "first", isolation: "uncommitted", partitions });
+    const [first] = await cluster.offsets({ at: "first", partitions });
     if ((first as number) > this.offset) throw this.#lost(first as number);
-    const [end] = await cluster.offsets({ at: "end", isolation: "uncommitted", partitions });
+    const [end] = await cluster.offsets({ at: "end", partitions });
     if ((end as number) < this.offset) {
       throw new LogTruncatedError(this.topic.name, this.partition, this.offset, end as number);
     }

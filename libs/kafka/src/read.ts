@@ -25,7 +25,7 @@ export async function* readPartition(
     () => cluster.lookUpPartition(topic, partition),
     { patienceMs: UNKNOWN_TOPIC_MS },
   );
-  const lane = cluster.openLane("fetch");
+  const lane = cluster.openLane();
   const position = new Position(known, partition, from);
   try {
     while (position.offset < until) {

@@ -59,7 +59,7 @@ export async function openWriter(
     const startedMs = age();
     const producer = await fence(cluster, transactionalId, partition, topics);
     const partitions = topics.map((topic) => ({ topic, partition }));
-    const ends = await cluster.offsets({ at: "end", isolation: "uncommitted", partitions });
+    const ends = await cluster.offsets({ at: "end", partitions });
     const outlets = known.map((topic) => new Outlet(topic, partition, true, producer, startedMs + GOOD_MS));
     return new KafkaWriter(ports, transactionalId, producer, startedMs, outlets, ends);
   } catch (error) {

@@ -72,10 +72,10 @@ export interface ConsumeOptions {
   readonly onFailed: (error: unknown) => void;
 }
 
-/** Where a member's id in its group is kept. A folder is one process's own, so that it is never another's. */
+/** Where a member's place in its group is kept. A folder is one process's own, so that it is never another's. */
 export interface MemberMemory {
   read(): Promise<string | null>;
-  write(id: string): Promise<void>;
+  write(text: string): Promise<void>;
 }
 
 /** Key of a topic partition in maps. */

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { writeFileDurably } from "@millrace/runtime";
 import type { MemberMemory } from "./broker.ts";
 
-/** A member's id in a file of a folder that is one process's own. */
+/** A member's place in its group, in a file of a folder that is one process's own. */
 export function memberFile(file: string): MemberMemory {
   return {
     read: () =>
@@ -14,7 +14,7 @@ export function memberFile(file: string): MemberMemory {
   };
 }
 
-/** A member's id for as long as the process lives: after a kill its group waits until it has missed it. */
+/** A member's place for as long as the process lives: after a kill its group waits until it has missed it. */
 export function passingMember(): MemberMemory {
   let id: string | null = null;
   return {

@@ -323,6 +323,59 @@ it("has its partitions back soon after a kill and a restart", async () => {
   });
 });
 
+it("goes on with what it holds while the group's coordinator is killed and comes back", async () => {
+  const topic = await createTopic(4);
+  const { brokers, sasl } = servers.direct;
+  const settings = { clientId: "held", brokers, sasl, log: createLog("test", "silent") };
+  const owned = [new Set<number>(), new Set<number>()];
+  const revoked: number[] = [];
+  const values: string[] = [];
+  const members = owned.map((own) => {
+    const broker = createKafkaBroker(settings);
+    const consumption = broker.consume({
+      group: `held-${topic}`,
+      topics: [topic],
+      member: passingMember(),
+      onAssigned: async (partition) => {
+        own.add(partition);
+        return new Map([[topic, null]]);
+      },
+      onRevoked: async (partition) => {
+        own.delete(partition);
+        revoked.push(partition);
+      },
+      onBatch: async ({ records }) => {
+        for (const { value } of records) values.push(textOf(value));
+      },
+      onFailed: (error) => {
+        throw error;
+      },
+    });
+    return { broker, stop: () => consumption.then(({ stop }) => stop()) };
+  });
+  await until(() => owned.every((own) => own.size === 2), 20_000);
+  revoked.length = 0;
+  const killedMs = performance.now();
+  process.kill(servers.pid(), "SIGKILL");
+  await send(topic, ["0"], 0);
+  await until(() => values.includes("0"), 60_000);
+  const stalledMs = performance.now() - killedMs;
+  // Beyond the time in which a member that is not heard of is missed.
+  await sleep(12_000);
+  expect([owned.map((own) => own.size), revoked]).toEqual([[2, 2], []]);
+  // They are members still, or again: one takes over what the other leaves.
+  await members[0]?.stop();
+  await until(() => owned[1]?.size === 4, 10_000);
+  expect(owned[1]?.size).toBe(4);
+  await Promise.all(members.map(({ broker }) => broker.stop()));
+  report.add("coordinator killed", "millrace", {
+    lost: 0,
+    duplicated: 0,
+    stalledMs,
+    note: "nothing let go of",
+  });
+});
+
 it("keeps its partition while a handler takes longer than the session time-out", async () => {
   await withEach("handler slower than the session", async (adapter) => {
     const topic = await createTopic();

@@ -24,6 +24,11 @@ export interface Address {
   readonly port: number;
 }
 
+/** Where and how to speak TLS: the certificate is to be the host's, unless that is an address only. */
+export function tlsTarget({ host, port }: Address, tls: ConnectionOptions): ConnectionOptions {
+  return { ...(isIP(host) ? {} : { servername: host }), ...tls, host, port };
+}
+
 const CONNECT_MS = 5_000;
 const REQUEST_MS = 20_000;
 const IN_FLIGHT_MAX = 5;
@@ -167,12 +172,9 @@ export class Connection {
       const socket =
         tls === null
           ? connectTcp({ host, port, onread })
-          : connectTls({ ...(isIP(host) ? {} : { servername: host }), ...tls, host, port }).on(
-              "data",
-              (chunk: Buffer) => {
-                guard(() => frames.take(chunk));
-              },
-            );
+          : connectTls(tlsTarget(this.address, tls)).on("data", (chunk: Buffer) => {
+              guard(() => frames.take(chunk));
+            });
       this.#socket = socket;
       const line: Line = {
         socket,

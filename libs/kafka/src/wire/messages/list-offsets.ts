@@ -14,8 +14,8 @@ export const listOffsets: Api<ListOffsets, ListedOffsets> = {
   name: "ListOffsets",
   versions: [5],
   flexibleFrom: null,
-  encode: (to, { at, isolation, partitions }) => {
-    to.int32(-1).int8(isolation === "committed" ? 1 : 0);
+  encode: (to, { at, partitions }) => {
+    to.int32(-1).int8(READ_UNCOMMITTED);
     to.array([...Map.groupBy(partitions, (one) => one.topic)], ([topic, ofTopic]) => {
       to.string(topic).array(ofTopic, ({ partition }) => {
         to.int32(partition)
@@ -41,10 +41,11 @@ export const listOffsets: Api<ListOffsets, ListedOffsets> = {
   },
 };
 
+/** The end is that of the log, behind transactions that are open: nobody can ask kafkajs for it. */
+const READ_UNCOMMITTED = 0;
+
 export interface ListOffsets {
   readonly at: "first" | "end";
-  /** Whether the end is the first record of a transaction that is still open, or that of the log. */
-  readonly isolation: "committed" | "uncommitted";
   readonly partitions: readonly { readonly topic: string; readonly partition: number }[];
 }
 

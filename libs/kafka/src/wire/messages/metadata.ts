@@ -13,7 +13,8 @@ import type { Api, Throttled } from "../api.ts";
  *               topic_authorized_operations int32, tags],
  *             cluster_authorized_operations int32, tags
  * ```
- * All strings and arrays are compact.
+ * All strings and arrays are compact. kafkajs does not tell the topics' ids, by which Kafka 4 is asked for records, and
+ * refuses the whole answer where one partition has no leader.
  */
 export const metadata: Api<{ readonly topics: readonly string[] }, Metadata> = {
   key: 3,
@@ -33,7 +34,7 @@ export const metadata: Api<{ readonly topics: readonly string[] }, Metadata> = {
       return broker;
     });
     from.compactNullableString();
-    const controllerId = from.int32();
+    from.int32();
     const topics = from.compactArray(() => {
       const errorCode = from.int16();
       const name = from.compactString();
@@ -52,7 +53,7 @@ export const metadata: Api<{ readonly topics: readonly string[] }, Metadata> = {
     });
     from.int32();
     from.tags();
-    return { throttleMs, brokers, controllerId, topics };
+    return { throttleMs, brokers, topics };
   },
 };
 
@@ -60,7 +61,6 @@ const NO_ID = "0".repeat(32);
 
 export interface Metadata extends Throttled {
   readonly brokers: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[];
-  readonly controllerId: number;
   readonly topics: readonly {
     readonly errorCode: number;
     readonly name: string;
