@@ -59,9 +59,10 @@ export class Decay {
     return sum * this.#weight(pane - asOf);
   }
 
-  /** Whether anything is left of the sum in a pane. */
+  /** Whether something came to the sum that can still weigh in a pane; what came may add up to nothing. */
   isLeft(sums: Float64Array, at: number, pane: number): boolean {
-    return sums[at + SUM] !== 0 && pane - (sums[at + PANE] as number) < this.panes;
+    const asOf = sums[at + PANE] as number;
+    return (sums[at + SUM] !== 0 || asOf !== 0) && pane - asOf < this.panes;
   }
 
   #weight(panes: number): number {
