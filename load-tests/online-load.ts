@@ -1,9 +1,12 @@
 /**
  * Asks for the features of entities at a steady rate, whatever comes of it: a process of its own, told by one JSON
- * argument. A request's time counts from when it was due. It says the times, and ends by itself.
+ * argument. A request's time counts from when it was due to the last byte of its answer. It speaks gRPC by Node's HTTP/2
+ * itself, and decodes only the last answer: it shares its cores with what it measures. It says the times, and ends.
  */
+import { once } from "node:events";
+import { connect, type OutgoingHttpHeaders } from "node:http2";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { featureApi } from "@millrace/contracts";
-import { createRpcClient } from "@millrace/rpc";
 import { sleep } from "@millrace/runtime";
 import { random } from "@millrace/testkit";
 
@@ -15,6 +18,8 @@ export interface OnlineLoad {
   readonly accounts: number;
   readonly perSecond: number;
   readonly seconds: number;
+  /** Requests that were due in the first so many seconds are not counted: both sides were warming up. */
+  readonly leftOutSeconds: number;
 }
 
 /** ms; `values` is how many an answer has. */
@@ -28,53 +33,91 @@ export interface OnlineTimes {
 }
 
 /** Answered before the counting begins. */
-const WARM_UP = 4_000;
+const WARM_UP = 8_000;
+const WARM_UP_AT_ONCE = 8;
+const WINDOW_BYTES = 4 * 1024 * 1024;
+/** Before a message: whether it is compressed, and its length. */
+const FRAME_BYTES = 5;
 
 if (import.meta.main) {
-  const { port, token, line, accounts, perSecond, seconds } = JSON.parse(
+  const { port, token, line, accounts, perSecond, seconds, leftOutSeconds } = JSON.parse(
     process.argv[2] ?? "{}",
   ) as OnlineLoad;
-  const client = createRpcClient(featureApi.FeatureService, `127.0.0.1:${port}`, { token });
-  const draw = random(11);
-  const ask = (): Promise<{ readonly answers: readonly { readonly values: readonly number[] }[] }> => {
-    const entityJson = `{"account":"acct-${String(Math.floor(accounts * draw())).padStart(6, "0")}"}`;
-    return client.getVectors({ line, withoutNames: true, queries: [{ entityJson }] });
+  const { getVectors } = featureApi.FeatureService.method;
+  const headers: OutgoingHttpHeaders = {
+    ":method": "POST",
+    ":path": `/${featureApi.FeatureService.typeName}/${getVectors.name}`,
+    "content-type": "application/grpc",
+    te: "trailers",
+    authorization: `Bearer ${token}`,
   };
-  for (let i = 0; i < WARM_UP; i++) await ask();
-  const times: number[] = [];
-  let [failed, values] = [0, 0];
-  const underWay: Promise<void>[] = [];
-  const startedAt = performance.now();
+  const session = connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: WINDOW_BYTES } });
+  await once(session, "connect");
+  session.setLocalWindowSize(WINDOW_BYTES);
+  const draw = random(11);
+  const requests = Array.from({ length: accounts }, (_, i) => {
+    const entityJson = `{"account":"acct-${String(i).padStart(6, "0")}"}`;
+    const message = toBinary(
+      getVectors.input,
+      create(getVectors.input, { line, withoutNames: true, queries: [{ entityJson }] }),
+    );
+    const frame = Buffer.alloc(FRAME_BYTES + message.length);
+    frame.writeUInt32BE(message.length, 1);
+    frame.set(message, FRAME_BYTES);
+    return frame;
+  });
+  let chunks: Buffer[] = [];
+  const ask = (done: (isOk: boolean) => void): void => {
+    const stream = session.request(headers);
+    const received: Buffer[] = [];
+    let isOk = false;
+    stream.on("trailers", (trailers) => {
+      isOk = trailers["grpc-status"] === "0";
+    });
+    stream.on("data", (chunk: Buffer) => received.push(chunk));
+    stream.on("error", () => {});
+    stream.on("close", () => {
+      if (isOk) chunks = received;
+      done(isOk);
+    });
+    stream.end(requests[Math.floor(accounts * draw())]);
+  };
+  await Promise.all(
+    Array.from({ length: WARM_UP_AT_ONCE }, async () => {
+      for (let i = 0; i < WARM_UP / WARM_UP_AT_ONCE; i++) await new Promise(ask);
+    }),
+  );
   const total = perSecond * seconds;
+  const leftOut = perSecond * leftOutSeconds;
+  const times = new Float64Array(total - leftOut).fill(Number.POSITIVE_INFINITY);
+  let [answered, failed] = [0, 0];
+  const startedAt = performance.now();
   for (let sent = 0; sent < total; await sleep(1)) {
     const due = Math.min(total, Math.floor(((performance.now() - startedAt) * perSecond) / 1_000));
     for (; sent < due; sent++) {
-      const dueAt = startedAt + (sent * 1_000) / perSecond;
-      underWay.push(
-        ask().then(
-          ({ answers }) => {
-            times.push(performance.now() - dueAt);
-            values = answers[0]?.values.length ?? 0;
-          },
-          () => {
-            failed++;
-          },
-        ),
-      );
+      const number = sent;
+      ask((isOk) => {
+        if (!isOk) failed++;
+        else answered++;
+        if (isOk && number >= leftOut) {
+          times[number - leftOut] = performance.now() - startedAt - (number * 1_000) / perSecond;
+        }
+      });
     }
   }
-  await Promise.all(underWay);
-  times.sort((a, b) => a - b);
+  while (answered + failed < total) await sleep(10);
+  times.sort();
   const at = (share: number): number =>
     times[Math.min(times.length - 1, Math.floor(share * times.length))] ?? Number.NaN;
+  const last = fromBinary(getVectors.output, Buffer.concat(chunks).subarray(FRAME_BYTES));
   const said: OnlineTimes = {
-    answered: times.length,
+    answered,
     failed,
-    values,
+    values: last.answers[0]?.values.length ?? 0,
     p50: at(0.5),
     p99: at(0.99),
     p999: at(0.999),
   };
   process.stdout.write(`${JSON.stringify(said)}\n`);
-  client.close();
+  session.close();
 }

@@ -13,6 +13,12 @@ const ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 const WAIT_MS = 250;
 /** And so long while other partitions of it may have room again any moment. */
 const WAIT_SHORT_MS = 10;
+/**
+ * While records flow, the broker waits for so many bytes, at most so long: else it would answer with a few records at a
+ * time, and both sides would be busy with requests rather than records. After an answer without any, it does not.
+ */
+const FLOW_BYTES = 64 * 1024;
+const FLOW_WAIT_MS = 8;
 /** Partitions without a leader are looked at again after so long. */
 const LEADERLESS_MS = 100;
 /** A broker that does not answer for so long is thought to be gone. */
@@ -48,6 +54,8 @@ export class Fetcher {
   readonly #readings = new Set<Reading>();
   /** Nodes that a request is under way to. */
   readonly #busy = new Set<number>();
+  /** Nodes whose last answer had records. */
+  readonly #flowing = new Set<number>();
   readonly #stop = new AbortController();
   #scheduled = false;
   #timer: NodeJS.Timeout | null = null;
@@ -146,14 +154,19 @@ export class Fetcher {
         asked.set(`${key}/${reading.position.partition}`, reading);
     }
     try {
+      const flows = this.#flowing.has(node);
       const request = {
-        maxWaitMs: more ? WAIT_SHORT_MS : WAIT_MS,
+        maxWaitMs: flows ? FLOW_WAIT_MS : more ? WAIT_SHORT_MS : WAIT_MS,
+        bytesMin: flows ? FLOW_BYTES : 1,
         bytesMax: ANSWER_BYTES_MAX,
         partitions: inTurn.map(({ position }) => position.asked()),
       };
       const answer = await this.#cluster.node(node, this.#lane).request(fetch, request, ANSWER_MS);
       for (const reading of readings) reading.asked = false;
       if (answer.errorCode !== 0) throw new KafkaError(answer.errorCode, "Fetch");
+      if (answer.partitions.some(({ records }) => records !== null && records.length > 0)) {
+        this.#flowing.add(node);
+      } else this.#flowing.delete(node);
       for (const partition of answer.partitions) {
         const reading = asked.get(`${partition.topicKey}/${partition.partition}`);
         if (reading === undefined || reading.ended) continue;

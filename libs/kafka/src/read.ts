@@ -64,7 +64,7 @@ async function fetchOnce(
   position: Position,
 ): Promise<Decoded> {
   const { topic, partition, bytesMax } = position;
-  const request = { maxWaitMs: WAIT_MS, bytesMax, partitions: [position.asked()] };
+  const request = { maxWaitMs: WAIT_MS, bytesMin: 1, bytesMax, partitions: [position.asked()] };
   const answer = await cluster.leader(topic.name, partition, lane).request(fetch, request);
   checkCode(answer.errorCode, `reading ${position.name}`);
   const [fetched] = answer.partitions;

@@ -4,6 +4,12 @@ import { currentTraceparent } from "@millrace/runtime";
 import { grpcDefinition, type RequestInit, type Response, type UnaryMethods } from "./definition.ts";
 import { fromGrpcError } from "./error.ts";
 
+/**
+ * Bytes that a server may send on a connection before it hears from the client. HTTP/2 begins with 64 KiB: a few dozen
+ * answers under way, then each waits for a round trip, which is long where many do.
+ */
+const FLOW_CONTROL_WINDOW = 4 * 1024 * 1024;
+
 /** A typed client: one promise-returning method per unary method. Errors are `RpcError`s. */
 export type RpcClient<S extends DescService> = {
   readonly [K in keyof UnaryMethods<S>]: (
@@ -23,6 +29,7 @@ export function createRpcClient<S extends DescService>(
 ): RpcClient<S> {
   const channel = new Client(url, credentials.createInsecure(), {
     "grpc.max_receive_message_length": 64 * 1024 * 1024,
+    "grpc-node.flow_control_window": FLOW_CONTROL_WINDOW,
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 2_000,
   });

@@ -65,6 +65,8 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   const server = new Server({
     "grpc.max_receive_message_length": options.requestBytesMax,
     "grpc.max_concurrent_streams": 1_000,
+    // Bookkeeping for each call that nobody reads.
+    "grpc.enable_channelz": 0,
   });
   for (const { service, handlers } of options.services) {
     const implementation: UntypedServiceImplementation = Object.fromEntries(

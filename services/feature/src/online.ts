@@ -128,10 +128,10 @@ class Desk {
     else engine.readByKey(this.#row, values);
     const newest = new Float64Array(plan.tables.length);
     engine.newestTimes(this.#row, newest);
-    const updatedMs = newest.reduce(
-      (latest, time) => (time > latest ? time : latest),
-      Number.NEGATIVE_INFINITY,
-    );
+    let updatedMs = Number.NEGATIVE_INFINITY;
+    for (let i = 0; i < newest.length; i++) {
+      if ((newest[i] as number) > updatedMs) updatedMs = newest[i] as number;
+    }
     const isKnown = updatedMs > Number.NEGATIVE_INFINITY;
     return {
       values: Array.from(values),

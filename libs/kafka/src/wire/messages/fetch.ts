@@ -23,8 +23,8 @@ export const fetch: Api<Fetch, Fetched> = {
   name: "Fetch",
   versions: [13, 12],
   flexibleFrom: 12,
-  encode: (to, { maxWaitMs, bytesMax, partitions }, version) => {
-    to.int32(NO_REPLICA).int32(maxWaitMs).int32(1).int32(bytesMax).int8(READ_COMMITTED);
+  encode: (to, { maxWaitMs, bytesMin, bytesMax, partitions }, version) => {
+    to.int32(NO_REPLICA).int32(maxWaitMs).int32(bytesMin).int32(bytesMax).int8(READ_COMMITTED);
     to.int32(NO_SESSION).int32(NO_EPOCH);
     writeByTopic(to, partitions, version, (one) => {
       to.int32(one.partition).int32(NO_EPOCH).int64(one.offset).int32(NO_EPOCH).int64(-1);
@@ -78,8 +78,9 @@ const NO_SESSION = 0;
 const NO_EPOCH = -1;
 
 export interface Fetch {
-  /** The broker answers at once when it has something, else after this time. */
+  /** The broker answers when it has `bytesMin`, else with what there is after this time. */
   readonly maxWaitMs: number;
+  readonly bytesMin: number;
   /** Bounds are passed by the first batch, so that the largest of batches can be read. */
   readonly bytesMax: number;
   readonly partitions: readonly {
