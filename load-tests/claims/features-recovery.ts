@@ -19,8 +19,8 @@ const ACCOUNTS = 200_000;
 const PRELOADED = 1_500_000;
 const PER_SECOND = 5_000;
 const KILLS = 5;
-/** Between two kills: some checkpoints are saved. */
-const BETWEEN_MS = 8_000;
+/** Between two kills: each partition saves a checkpoint. */
+const BETWEEN_MS = 15_000;
 const SECONDS_MAX = 2;
 const NAME = "recovery";
 const INPUT = `${NAME}.input`;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { passedOn } from "./config.ts";
+import { cacheFolder, passedOn } from "./config.ts";
 import type { Connections } from "./connections.ts";
 import type { Ports } from "./ports.ts";
 import type { Secrets } from "./secrets.ts";
@@ -19,6 +19,9 @@ export const SERVICE_NODE_FLAGS: readonly string[] = [
   "--disable-warning=TimeoutNegativeWarning",
   "--disable-warning=ExperimentalWarning",
 ];
+
+/** Where Node keeps the compiled code of services; it keys it by its own version and by the sources. */
+export const compileCache = (): string => join(cacheFolder(), "compiled");
 
 /** What a running instance consists of, as its services and clients need it. */
 export interface Surroundings {
@@ -66,6 +69,8 @@ export function serviceEnvironment(
     MILLRACE_REGISTRY_PORT: String(ports.registry),
     MILLRACE_FEATURE_PORT: String(ports.feature),
     MILLRACE_INFERENCE_PORT: String(ports.inference),
+    // A service that was killed is back a third of a second sooner when its code need not be compiled again.
+    NODE_COMPILE_CACHE: compileCache(),
     ...(lightgbm !== undefined && { MILLRACE_LIGHTGBM_LIBRARY: lightgbm }),
   };
 }

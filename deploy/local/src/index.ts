@@ -15,7 +15,7 @@ export {
 export { runCommand } from "./command.ts";
 export { cacheFolder, existingServers, instanceFolder, REPOSITORY } from "./config.ts";
 export * from "./connections.ts";
-export { SERVICE_NODE_FLAGS, SERVICES, type ServiceName } from "./environment.ts";
+export { compileCache, SERVICE_NODE_FLAGS, SERVICES, type ServiceName } from "./environment.ts";
 export * from "./mesh.ts";
 export { type PortName, type Ports, readPorts } from "./ports.ts";
 export { type ProcessState, type ProcessStatus, StartError } from "./process.ts";

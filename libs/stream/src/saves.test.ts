@@ -36,10 +36,14 @@ describe("saves", () => {
     expect(saves.dueInMs(nowMs - 600, true)).toBe(0);
   });
 
-  it("take a fiftieth of the time, all partitions together, but come once a minute", () => {
+  it("take a fiftieth of the time, all partitions together, or a fifth after five seconds, but come once a minute", () => {
     const saves = create(2);
+    saveFor(saves, 40);
+    expect(saves.dueInMs(nowMs, false)).toBe(4_000);
     saveFor(saves, 200);
-    expect(saves.dueInMs(nowMs, false)).toBe(20_000);
+    expect(saves.dueInMs(nowMs, false)).toBe(5_000);
+    saveFor(saves, 1_000);
+    expect(saves.dueInMs(nowMs, false)).toBe(10_000);
     saveFor(saves, 10_000);
     expect(saves.dueInMs(nowMs, false)).toBe(60_000);
   });

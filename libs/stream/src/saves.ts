@@ -1,9 +1,14 @@
 import type { Clock } from "@millrace/runtime";
 import type { StepDefinition } from "./step.ts";
 
-/** A save may take a fiftieth of the time: it copies the state, and writes it while the task goes on. */
+/**
+ * Saves may take a fiftieth of the time, each copies the state and writes it while the task goes on; but a fifth, where
+ * else more than some seconds would have to be replayed after a crash.
+ */
 const COST_FACTOR = 50;
-/** A slow disk is no reason to replay hours after a crash. */
+const COST_FACTOR_MIN = 5;
+const REPLAYED_MS = 5_000;
+/** A slow disk is no reason to replay hours. */
 const INTERVAL_MS_MAX = 60_000;
 
 /** The right to save, until `end`. `copy`: from here on it costs. */
@@ -14,7 +19,7 @@ export interface SaveTurn {
 
 /**
  * When the partitions of a step may save: one after another, so that the copy of one state at most is in memory, and
- * so seldom that all of them together take a fiftieth of the time.
+ * so seldom that all of them together take a small part of the time.
  */
 export class Saves {
   readonly #everyMs: number;
@@ -45,8 +50,10 @@ export class Saves {
    */
   dueInMs(savedAtMs: number, soon: boolean): number {
     if (this.#isBusy) return Number.POSITIVE_INFINITY;
-    const costMs = Math.min(COST_FACTOR * this.#costMs * this.#partitions(), INTERVAL_MS_MAX);
-    return Math.max(0, savedAtMs + Math.max(soon ? 0 : this.#everyMs, costMs) - this.#clock.now());
+    const roundMs = this.#costMs * this.#partitions();
+    const seldomMs = Math.max(COST_FACTOR_MIN * roundMs, Math.min(COST_FACTOR * roundMs, REPLAYED_MS));
+    const intervalMs = Math.max(soon ? 0 : this.#everyMs, Math.min(seldomMs, INTERVAL_MS_MAX));
+    return Math.max(0, savedAtMs + intervalMs - this.#clock.now());
   }
 
   isFree(): boolean {

@@ -41,7 +41,7 @@ export interface StepDefinition {
    * its hands are read again by whoever comes next.
    */
   readonly createTask: (partition: number, snapshot: unknown, stopping: AbortSignal) => Task;
-  /** Least time between two checkpoints. They come less often where a save takes longer than a fiftieth of it. */
+  /** Least time between two checkpoints. They come less often where saves take long: see `Saves`. */
   readonly checkpointEveryMs: number;
   /** Most records given to `process` at once. */
   readonly recordsMax?: number;
