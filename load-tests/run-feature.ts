@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import type { LineDefinition } from "@millrace/lines";
-import { type KafkaConnection, SERVICE_NODE_FLAGS } from "@millrace/local";
+import { compileCache, type KafkaConnection, SERVICE_NODE_FLAGS } from "@millrace/local";
 
 /** What a process of the feature service is told. */
 export interface FeatureProcess {
@@ -45,6 +45,7 @@ export async function runFeature(
   };
   const child: ChildProcess = spawn(process.execPath, [...SERVICE_NODE_FLAGS, SCRIPT, JSON.stringify(told)], {
     stdio: ["pipe", "pipe", "pipe"],
+    env: { ...process.env, NODE_COMPILE_CACHE: compileCache() },
   });
   let said = "";
   let expected = false;
