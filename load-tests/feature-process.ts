@@ -4,6 +4,7 @@
  * argument, says `{"ready":true,"port":N}` when it serves online features, and ends with its standard input.
  */
 import { mkdir } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import { BlockFiles } from "@millrace/archive";
 import { buildFeature } from "@millrace/feature";
@@ -67,5 +68,6 @@ const service = buildFeature(
   },
 );
 await service.start(new AbortController().signal);
+flushCompileCache();
 process.stdout.write(`${JSON.stringify({ ready: true, port })}\n`);
 process.stdin.resume().once("end", () => void service.stop(STOP_MS).then(() => process.exit(0), fail));

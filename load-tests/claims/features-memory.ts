@@ -17,8 +17,8 @@ import { w1Line } from "../w1-line.ts";
 const PARTITIONS = 4;
 const FEW = { keys: 20_000, mbMax: 250 } as const;
 const MANY = { keys: 1_000_000, events: 3_000_000, mbMax: 2_500 } as const;
-/** Accounts come and go: each is used for a day, so that windows of 24 h forget one for each that comes. */
-const CHURN = { keys: 50_000, paceMs: 100, steadyHours: 26, hours: 1 } as const;
+/** Accounts come and go: each is used for a day; windows of 24 h forget one for each that comes, up to an eighth of that later. */
+const CHURN = { keys: 50_000, paceMs: 100, steadyHours: 30, hours: 1 } as const;
 const GROWTH_MAX = 1.02;
 const HOUR_MS = 3_600_000;
 const START_MS = Date.UTC(2024, 0, 1);

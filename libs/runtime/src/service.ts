@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import type { ServiceStatus } from "@millrace/contracts";
 import { ConfigError, withoutSecrets } from "./config.ts";
 import { createLog, type Log } from "./log.ts";
@@ -92,6 +93,8 @@ export async function runService<C extends CommonConfig>(
   });
   try {
     await service.start(abort.signal);
+    // Node keeps compiled code, where it is told to, at the end of a process: one that is killed would leave none.
+    flushCompileCache();
     if (ending === undefined) enter("running");
   } catch (error) {
     fail(error);
