@@ -10,11 +10,15 @@ const alone = ({ test }: ReturnType<typeof project>) => ({
   test: { ...test, maxWorkers: 1, sequence: { groupOrder: 1 } },
 });
 
+const seeded = ({ test }: ReturnType<typeof project>) => ({
+  test: { ...test, setupFiles: ["./test/property-seed.ts"] },
+});
+
 const config: ViteUserConfig = defineConfig({
   test: {
     maxWorkers: 2,
     projects: [
-      project("unit", ["{libs,services,lines,deploy,load-tests}/**/*.test.ts"], 30_000),
+      seeded(project("unit", ["{libs,services,lines,deploy,load-tests}/**/*.test.ts"], 30_000)),
       project("architecture", ["test/architecture/**/*.test.ts"], 120_000),
       project("flow", ["test/flow/**/*.test.ts"], 60_000),
       project("simulation", ["test/simulation/**/*.test.ts"], 300_000),
