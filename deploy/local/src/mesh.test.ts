@@ -98,7 +98,7 @@ describe("startMesh", () => {
       MILLRACE_DATA: join(home, "data", "registry"),
     });
     const foreign = Object.keys(environment).filter(
-      (name) => !/^(MILLRACE|OTEL)_|^(LANG|TZ|JAVA_HOME)$/.test(name),
+      (name) => !/^(MILLRACE|OTEL)_|^(LANG|TZ|JAVA_HOME|NODE_COMPILE_CACHE)$/.test(name),
     );
     expect(foreign).toEqual([]);
   });
