@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startTestServers } from "@millrace/local";
@@ -157,17 +159,20 @@ describe.each([
   });
 });
 
-it("gives up on a store that is gone, and finds it again", async () => {
+it("gives up on a store that never answers, and on one that is gone", async () => {
   const servers = await startTestServers({ s3: "minio" });
   const log = createLog("test", "silent");
   const store = createObjectStore({ ...servers.s3, bucket: BUCKET, log });
   await store.ensureBucket();
   const digest = await store.put(Buffer.from("before"));
-  const pid = servers.status()[0]?.pid as number;
-  process.kill(pid, "SIGSTOP");
-  const hanging = createObjectStore({ ...servers.s3, bucket: BUCKET, log, attemptMs: 100 });
+  const sockets = new Set<Socket>();
+  const silent = createServer((socket) => sockets.add(socket)).listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const hanging = createObjectStore({ ...servers.s3, url, bucket: BUCKET, log, attemptMs: 100 });
   await expect(hanging.get(digest, { bytesMax: 0 })).rejects.toThrow(ObjectStoreUnavailableError);
-  process.kill(pid, "SIGCONT");
+  for (const socket of sockets) socket.destroy();
+  silent.close();
   expect(Buffer.from(await store.get(digest, LIMITS)).toString()).toBe("before");
   await servers.stop();
   await expect(store.put(Buffer.from("after"))).rejects.toThrow(ObjectStoreUnavailableError);
