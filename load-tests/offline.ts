@@ -7,8 +7,8 @@ import { partitionOf } from "@millrace/stream";
 import { memoryRecord } from "@millrace/testkit";
 import { startChild } from "./child.ts";
 import type { OfflineCost, OfflineJob } from "./offline-child.ts";
-import { paymentJson, type W1Parameters } from "./w1.ts";
-import { acceptedAtMs, distinctPayments, type W1Archive } from "./w1-archive.ts";
+import { distinctPayments, paymentJson, type W1Parameters } from "./w1.ts";
+import { acceptedAtMs, type W1Archive } from "./w1-archive.ts";
 import { w1Line } from "./w1-line.ts";
 
 export interface Offline {

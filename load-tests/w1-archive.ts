@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { type Parquet, quoteFiles, quoteText } from "@millrace/parquet";
 import { type Block, partitionOf } from "@millrace/stream";
 import { random } from "@millrace/testkit";
-import { type Payment, paymentNumber, payments, type W1Parameters } from "./w1.ts";
+import { distinctPayments, type Payment, paymentNumber, type W1Parameters } from "./w1.ts";
 
 /** The payments of a workload as ingest archives them, and questions about them. */
 export interface W1Archive {
@@ -27,17 +27,6 @@ const NAMES = ["currency", "country", "channel"] as const;
 /** When the record of this number was accepted, ms: each at another time, in their order. */
 export function acceptedAtMs(record: number): number {
   return FIRST_MS + record * RECORD_MS;
-}
-
-/** The payments that are no duplicates, each with the number of its record. */
-export function* distinctPayments(parameters: W1Parameters): Generator<readonly [record: number, Payment]> {
-  let [record, newest] = [-1, ""];
-  for (const payment of payments(parameters)) {
-    record++;
-    if (payment.id <= newest) continue; // ids grow; a duplicate's is an earlier one
-    newest = payment.id;
-    yield [record, payment];
-  }
 }
 
 /**

@@ -84,6 +84,17 @@ export function* payments({ events, accounts, seed }: W1Parameters): Generator<P
   }
 }
 
+/** The payments that are no duplicates, each with the number of its record. */
+export function* distinctPayments(parameters: W1Parameters): Generator<readonly [record: number, Payment]> {
+  let [record, newest] = [-1, ""];
+  for (const payment of payments(parameters)) {
+    record++;
+    if (payment.id <= newest) continue; // ids grow; a duplicate's is an earlier one
+    newest = payment.id;
+    yield [record, payment];
+  }
+}
+
 /** The event as its producer writes it: JSON, 182 bytes on average, all ASCII, the amount with two decimals. */
 export function paymentJson(payment: Payment): string {
   const { id, account, merchant, cents, timeMs, currency, country, channel } = payment;

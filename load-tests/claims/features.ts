@@ -2,7 +2,7 @@ import { createEventRow, createRowReader, type EventRow } from "@millrace/events
 import { compileFeatures, FeatureEngine } from "@millrace/features";
 import type { StreamDefinition } from "@millrace/lines";
 import { type Claim, type Context, type Measurement, median } from "../claim.ts";
-import { type Payment, paymentJson, paymentNumber, payments, W1 } from "../w1.ts";
+import { distinctPayments, type Payment, paymentJson, paymentNumber, W1 } from "../w1.ts";
 import { naiveOutputs } from "../w1-features.ts";
 import { w1Line } from "../w1-line.ts";
 
@@ -15,16 +15,6 @@ const ROWS = 500;
 const ROW_BYTES_MAX = 512;
 /** Each so manieth vector is also computed naively. */
 const NAIVE_EVERY = 500;
-
-/** What is written to a topic without the duplicates: who comes a second time has a lower number than the one before. */
-function* firstDeliveries(): Generator<Payment> {
-  let next = 0;
-  for (const payment of payments(W1)) {
-    if (paymentNumber(payment.id) < next) continue;
-    next++;
-    yield payment;
-  }
-}
 
 function isSampled(id: string): boolean {
   return paymentNumber(id) % NAIVE_EVERY === 0;
@@ -95,7 +85,7 @@ function differing(one: Pass, other: Pass): number {
 }
 
 async function run(context: Context): Promise<Measurement> {
-  const list = [...firstDeliveries()];
+  const list = Array.from(distinctPayments(W1), ([, payment]) => payment);
   const naive = naivePass(list);
   context.say(`naive     ${Math.round(naive.perSecond)} vectors/s over ${naive.vectors.size} vectors`);
   const passes: Awaited<ReturnType<typeof enginePass>>[] = [];

@@ -1,5 +1,6 @@
 import type { FeaturePlan } from "@millrace/features";
 import { type FieldDefinition, isClaimed } from "@millrace/lines";
+import { isText } from "./questions.ts";
 
 /**
  * A field by whose values all windows of a line are kept apart, perhaps with others beside it: events of one value
@@ -25,14 +26,10 @@ export function commonKey({ streams, predict, tables }: FeaturePlan): CommonKey 
       const [column, counted] = fieldOf(stream, by[askedBy.indexOf(asked)] as number);
       return { column: `${streams[stream]?.name}.${column}`, definition: counted };
     });
-    const isText = isTextual(definition);
-    if (!isText && definition.type !== "integer") continue;
+    const isKeyText = isText(definition);
+    if (!isKeyText && definition.type !== "integer") continue;
     if ([definition, ...own.map((one) => one.definition)].some(isClaimed)) continue;
-    return { field: name, isText, columns: [...new Set(own.map(({ column }) => column))] };
+    return { field: name, isText: isKeyText, columns: [...new Set(own.map(({ column }) => column))] };
   }
   return null;
-}
-
-function isTextual({ type }: FieldDefinition): boolean {
-  return type === "text" || type === "category";
 }

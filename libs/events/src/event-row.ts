@@ -1,8 +1,6 @@
 import type { FieldValue } from "@millrace/contracts";
 import type { FieldDefinition, StreamDefinition } from "@millrace/lines";
 
-export { MINOR_UNITS_MAX } from "@millrace/lines";
-
 /**
  * One event as the feature engine takes it: numbers as numbers, texts as places in bytes. One row is made per stream
  * and used again for each event; whoever wants to keep something copies it. `i` is the number of the field in the

@@ -1,5 +1,5 @@
-import type { FieldDefinition, StreamDefinition } from "@millrace/lines";
-import { type EventRow, MINOR_UNITS_MAX } from "./event-row.ts";
+import { type FieldDefinition, MINOR_UNITS_MAX, type StreamDefinition } from "@millrace/lines";
+import type { EventRow } from "./event-row.ts";
 import { timeOfBytes, timeOfNumber } from "./event-time.ts";
 import {
   CLOSE,

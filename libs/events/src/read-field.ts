@@ -1,7 +1,7 @@
 import type { Claim, FieldValue } from "@millrace/contracts";
-import type { FieldDefinition } from "@millrace/lines";
+import { type FieldDefinition, MINOR_UNITS_MAX } from "@millrace/lines";
 import { decodeBase64 } from "./base64.ts";
-import { MINOR_UNITS_MAX, toMinorUnits } from "./event-row.ts";
+import { toMinorUnits } from "./event-row.ts";
 import { timeOfNumber, timeOfText } from "./event-time.ts";
 import { ExactDecimal } from "./exact-decimal.ts";
 import { isJsonObject } from "./json-object.ts";

@@ -131,7 +131,7 @@ export interface Tables {
   /** Newest first. */
   checkpointsOf(line: string, step: string, partition: number): Promise<readonly CheckpointRow[]>;
   addCheckpoint(checkpoint: CheckpointRow): Promise<void>;
-  /** Removes all but the newest `kept`. */
+  /** Removes all but the newest `kept`, and answers what it removed. */
   dropCheckpoints(
     line: string,
     step: string,
