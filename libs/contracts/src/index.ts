@@ -5,6 +5,8 @@
 
 export * from "./canonical-json.ts";
 export * from "./gen/grpc/health/v1/health_pb.js";
+export * from "./gen/inference/model_config_pb.js";
+export * from "./gen/inference/model_repository_pb.js";
 export * from "./gen/inference/open_inference_pb.js";
 export * as featureApi from "./gen/millrace/feature/v1/feature_pb.js";
 export * as registryApi from "./gen/millrace/registry/v1/registry_pb.js";
