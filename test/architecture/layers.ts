@@ -16,7 +16,7 @@ const VENDORS: readonly (readonly [client: RegExp, ...packages: readonly string[
   [/^@nats-io\//, "@millrace/nats"],
   [/^onnxruntime-/, "@millrace/onnx"],
   [/^@duckdb\//, "@millrace/parquet"],
-  [/^@grpc\//, "@millrace/rpc"],
+  [/^@grpc\//, "@millrace/client", "@millrace/rpc"],
   [/^(protobufjs|ajv|avsc)$/, "@millrace/schemas"],
   [/^koffi$/, "@millrace/trainer"],
 ];

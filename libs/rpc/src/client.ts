@@ -1,7 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
-import { currentTraceparent } from "@millrace/runtime";
-import { grpcDefinition, type RequestInit, type Response, type UnaryMethods } from "./definition.ts";
+import { currentTraceparent, type RequestInit, type Response, type UnaryMethods } from "@millrace/runtime";
+import { grpcDefinition } from "./definition.ts";
 import { fromGrpcError } from "./error.ts";
 
 /**

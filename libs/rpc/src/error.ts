@@ -3,18 +3,21 @@ import { type CodeName, RpcError } from "@millrace/runtime";
 
 /** The status codes that this mesh uses, by name. */
 export const CODES: Readonly<Record<CodeName, status>> = {
+  cancelled: status.CANCELLED,
   invalidArgument: status.INVALID_ARGUMENT,
+  deadlineExceeded: status.DEADLINE_EXCEEDED,
   notFound: status.NOT_FOUND,
+  permissionDenied: status.PERMISSION_DENIED,
+  resourceExhausted: status.RESOURCE_EXHAUSTED,
   failedPrecondition: status.FAILED_PRECONDITION,
   aborted: status.ABORTED,
   outOfRange: status.OUT_OF_RANGE,
-  unavailable: status.UNAVAILABLE,
-  unauthenticated: status.UNAUTHENTICATED,
-  resourceExhausted: status.RESOURCE_EXHAUSTED,
-  deadlineExceeded: status.DEADLINE_EXCEEDED,
   unimplemented: status.UNIMPLEMENTED,
   internal: status.INTERNAL,
+  unavailable: status.UNAVAILABLE,
+  unauthenticated: status.UNAUTHENTICATED,
 };
+
 /** Reads the status of an error that grpc-js gave to a client. */
 export function fromGrpcError(
   method: string,

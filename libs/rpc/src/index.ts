@@ -4,6 +4,7 @@
  * Tokens are checked before a handler runs (default-deny); the trace context travels in metadata.
  */
 
+export { type Call, type Handlers, type ServedService, serve } from "@millrace/runtime";
 export * from "./client.ts";
 export * from "./error.ts";
 export * from "./server.ts";

@@ -1,38 +1,24 @@
-import { timingSafeEqual } from "node:crypto";
-import type { DescService } from "@bufbuild/protobuf";
+import { once } from "node:events";
 import {
-  type handleUnaryCall,
-  type Metadata,
+  Metadata,
   Server,
   ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServiceDefinition,
+  type sendUnaryData,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { SpanKind, TimeoutError, withSpan } from "@millrace/runtime";
-import { grpcDefinition, type Request, type ResponseInit, type UnaryMethods } from "./definition.ts";
-import { CODES, RpcError } from "./error.ts";
-
-/** What a handler may know about its call besides the request. */
-export interface Call {
-  /** W3C traceparent of the caller; empty when it sent none. */
-  readonly traceparent: string;
-}
-
-export type Handlers<S extends DescService> = {
-  readonly [K in keyof UnaryMethods<S>]: (
-    request: Request<UnaryMethods<S>[K]>,
-    call: Call,
-  ) => Promise<ResponseInit<UnaryMethods<S>[K]>> | ResponseInit<UnaryMethods<S>[K]>;
-};
-
-export interface ServedService {
-  readonly service: DescService;
-  readonly handlers: Readonly<Record<string, (request: never, call: Call) => unknown>>;
-}
-
-/** Pairs a service with handlers for all its unary methods; the compiler checks that none is missing. */
-export function serve<S extends DescService>(service: S, handlers: Handlers<S>): ServedService {
-  return { service, handlers: handlers as unknown as ServedService["handlers"] };
-}
+import {
+  type Authorise,
+  type GrpcCall,
+  type GrpcMethod,
+  methodsOf,
+  RpcError,
+  type ServedService,
+  type TlsTexts,
+} from "@millrace/runtime";
+import { CODES } from "./error.ts";
 
 export interface RpcServer {
   readonly port: number;
@@ -45,37 +31,61 @@ export interface RpcServerOptions {
   /** 0 picks a free one. */
   readonly port: number;
   readonly services: readonly ServedService[];
-  /** Callers must send `authorization: Bearer TOKEN`. null: the port is open, which only loopback may be. */
-  readonly token: string | null;
+  /** Methods on message bytes, beside those of the services. */
+  readonly methods?: readonly GrpcMethod[];
+  readonly authorise: Authorise;
+  /** Without it the port is plaintext. */
+  readonly tls?: TlsTexts;
   /** Largest request in bytes. */
   readonly requestBytesMax: number;
   /** Called with errors that are no RpcError: defects, which callers see as INTERNAL without details. */
   readonly onDefect: (method: string, error: unknown) => void;
-  /** Whether each call gets a span; off where calls are too many. */
+  /** Whether each call of the services gets a span; off where calls are too many. */
   readonly spans?: boolean;
 }
 
-/** Starts a gRPC server. Throws when the port is taken, or when an open port would not be on loopback. */
+const bytesAsTheyAre = (bytes: Uint8Array): Buffer =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Starts a gRPC server. Throws when the port is taken. */
 export async function startRpcServer(options: RpcServerOptions): Promise<RpcServer> {
-  if (options.token === null && !["127.0.0.1", "::1", "localhost"].includes(options.host)) {
-    throw new Error(
-      `refusing to serve without a token on ${options.host}: listen on 127.0.0.1, or set a token`,
-    );
-  }
+  const { authorise } = options;
   const server = new Server({
     "grpc.max_receive_message_length": options.requestBytesMax,
     "grpc.max_concurrent_streams": 1_000,
     // Bookkeeping for each call that nobody reads.
     "grpc.enable_channelz": 0,
   });
-  for (const { service, handlers } of options.services) {
-    const implementation: UntypedServiceImplementation = Object.fromEntries(
-      Object.entries(handlers).map(([name, handler]) => [name, unary(service, name, handler, options)]),
-    );
-    server.addService(grpcDefinition(service), implementation);
-  }
+  const spans = options.spans === undefined ? {} : { spans: options.spans };
+  const methods = [
+    ...options.services.flatMap((served) => methodsOf(served, spans)),
+    ...(options.methods ?? []),
+  ];
+  const definition: ServiceDefinition = Object.fromEntries(
+    methods.map(({ path, kind }) => [
+      path,
+      {
+        path,
+        requestStream: kind === "stream",
+        responseStream: kind === "stream",
+        requestSerialize: bytesAsTheyAre,
+        requestDeserialize: (bytes: Buffer) => bytes,
+        responseSerialize: bytesAsTheyAre,
+        responseDeserialize: (bytes: Buffer) => bytes,
+      },
+    ]),
+  );
+  const implementation: UntypedServiceImplementation = Object.fromEntries(
+    methods.map((method) => [
+      method.path,
+      method.kind === "unary"
+        ? unary(method, authorise, options.onDefect)
+        : stream(method, authorise, options.onDefect),
+    ]),
+  );
+  server.addService(definition, implementation);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`${options.host}:${options.port}`, ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync(`${options.host}:${options.port}`, credentialsOf(options.tls), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
     );
   });
@@ -92,47 +102,84 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   };
 }
 
+function credentialsOf(tls: TlsTexts | undefined): ServerCredentials {
+  if (tls === undefined) return ServerCredentials.createInsecure();
+  const pair = { cert_chain: Buffer.from(tls.cert), private_key: Buffer.from(tls.key) };
+  return tls.ca === undefined
+    ? ServerCredentials.createSsl(null, [pair])
+    : ServerCredentials.createSsl(Buffer.from(tls.ca), [pair], true);
+}
+
+type OnDefect = RpcServerOptions["onDefect"];
+type AnyCall = ServerUnaryCall<Buffer, Uint8Array> | ServerDuplexStream<Buffer, Uint8Array>;
+
 function unary(
-  service: DescService,
-  name: string,
-  handler: (request: never, call: Call) => unknown,
-  options: RpcServerOptions,
-): handleUnaryCall<unknown, unknown> {
-  const method = `${service.typeName}/${name[0]?.toUpperCase()}${name.slice(1)}`;
-  const authorised = tokenCheck(options.token);
-  const answer = async (request: unknown, traceparent: string): Promise<unknown> => {
-    const run = async (): Promise<unknown> => await handler(request as never, { traceparent });
-    if (options.spans === false || traceparent === "") return run();
-    return withSpan(
-      method,
-      { traceparent, kind: SpanKind.SERVER, attributes: { "rpc.system.name": "grpc", "rpc.method": method } },
-      run,
-    );
-  };
+  { path, handle }: GrpcMethod & { readonly kind: "unary" },
+  authorise: Authorise,
+  onDefect: OnDefect,
+): (call: ServerUnaryCall<Buffer, Uint8Array>, callback: sendUnaryData<Uint8Array>) => void {
   return (call, callback) => {
-    if (!authorised(call.metadata)) {
-      callback({ code: CODES.unauthenticated, details: "send the metadata authorization: Bearer TOKEN" });
-      return;
+    const own = callOf(call);
+    const refused = authorise(own.metadata, path);
+    if (refused !== null) return callback(statusOf(path, refused, onDefect));
+    try {
+      handle(call.request, own, (error, response) =>
+        error === null ? callback(null, response) : callback(statusOf(path, error, onDefect)),
+      );
+    } catch (error) {
+      callback(statusOf(path, error, onDefect));
     }
-    const traceparent = String(call.metadata.get("traceparent")[0] ?? "");
-    answer(call.request, traceparent).then(
-      (response) => callback(null, response),
-      (error: unknown) => {
-        if (error instanceof RpcError) return callback({ code: CODES[error.code], details: error.message });
-        if (error instanceof TimeoutError)
-          return callback({ code: CODES.deadlineExceeded, details: error.message });
-        options.onDefect(method, error);
-        callback({ code: CODES.internal, details: "internal error; the service's log has the cause" });
-      },
-    );
   };
 }
 
-function tokenCheck(token: string | null): (metadata: Metadata) => boolean {
-  if (token === null) return () => true;
-  const expected = Buffer.from(`Bearer ${token}`);
-  return (metadata) => {
-    const given = Buffer.from(String(metadata.get("authorization")[0] ?? ""));
-    return given.length === expected.length && timingSafeEqual(given, expected);
+function stream(
+  { path, handle }: GrpcMethod & { readonly kind: "stream" },
+  authorise: Authorise,
+  onDefect: OnDefect,
+): (call: ServerDuplexStream<Buffer, Uint8Array>) => void {
+  return (call) => {
+    const own = callOf(call);
+    const run = async (): Promise<void> => {
+      const refused = authorise(own.metadata, path);
+      if (refused !== null) throw refused;
+      for await (const response of handle(call, own)) {
+        if (own.isCancelled()) return;
+        if (!call.write(response)) await Promise.race([once(call, "drain"), once(call, "cancelled")]);
+      }
+      call.end();
+    };
+    run().catch((error: unknown) => {
+      if (!own.isCancelled()) call.emit("error", statusOf(path, error, onDefect));
+    });
   };
+}
+
+function callOf(call: AnyCall): GrpcCall {
+  const deadline = call.getDeadline();
+  const deadlineMs = deadline instanceof Date ? deadline.getTime() : deadline;
+  return {
+    metadata: (name) => call.metadata.get(name)[0]?.toString(),
+    deadlineAt: Number.isFinite(deadlineMs) ? performance.now() + deadlineMs - Date.now() : null,
+    peer: call.getPeer(),
+    isCancelled: () => call.cancelled,
+  };
+}
+
+function statusOf(
+  path: string,
+  error: unknown,
+  onDefect: OnDefect,
+): Error & { code: number; metadata: Metadata } {
+  const metadata = new Metadata();
+  if (error instanceof RpcError) {
+    if (error.retryAfterMs !== undefined) metadata.set("grpc-retry-pushback-ms", String(error.retryAfterMs));
+    return Object.assign(new Error(error.message), {
+      code: CODES[error.code],
+      details: error.message,
+      metadata,
+    });
+  }
+  onDefect(path.slice(1), error);
+  const details = "internal error; the service's log has the cause";
+  return Object.assign(new Error(details), { code: CODES.internal, details, metadata });
 }

@@ -16,7 +16,7 @@ export async function startOpsServer(
   host: string,
   port: number,
   telemetry: Telemetry,
-  probes: { ready(): boolean; status(): ServiceStatus },
+  probes: { ready(): boolean; status(): ServiceStatus; metricsText(): string },
 ): Promise<OpsServer> {
   const server: Server = createServer((request, response) => {
     const answer = (code: number, type: string, body: string): void => {
@@ -33,7 +33,10 @@ export async function startOpsServer(
       case "/status":
         return answer(200, "application/json", JSON.stringify(probes.status()));
       case "/metrics":
-        return telemetry.handleMetrics(request, response);
+        return void telemetry.metricsText().then(
+          (text) => answer(200, "text/plain; version=0.0.4", text + probes.metricsText()),
+          (error: unknown) => answer(500, "text/plain", `metrics cannot be read: ${String(error)}\n`),
+        );
       default:
         return answer(404, "text/plain", "use /livez, /readyz, /metrics or /status\n");
     }

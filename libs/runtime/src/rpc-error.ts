@@ -1,22 +1,41 @@
 /** The gRPC status codes that this mesh uses, by name. */
 export type CodeName =
+  | "cancelled"
   | "invalidArgument"
+  | "deadlineExceeded"
   | "notFound"
+  | "permissionDenied"
+  | "resourceExhausted"
   | "failedPrecondition"
   | "aborted"
   | "outOfRange"
-  | "unavailable"
-  | "unauthenticated"
-  | "resourceExhausted"
-  | "deadlineExceeded"
   | "unimplemented"
-  | "internal";
+  | "internal"
+  | "unavailable"
+  | "unauthenticated";
+
 /** An error with a gRPC status. Thrown by handlers, it reaches the caller as it is; thrown by clients, it came from there. */
 export class RpcError extends Error {
   readonly code: CodeName;
-  constructor(code: CodeName, message: string, options?: { cause?: unknown }) {
+  /** When it makes sense to try again, in ms from now: sent as `grpc-retry-pushback-ms`. */
+  readonly retryAfterMs: number | undefined;
+  constructor(
+    code: CodeName,
+    message: string,
+    options?: { readonly cause?: unknown; readonly retryAfterMs?: number },
+  ) {
     super(message, options);
     this.name = "RpcError";
     this.code = code;
+    this.retryAfterMs = options?.retryAfterMs;
+  }
+
+  /** One without a stack, which takes longer than all the rest of refusing a request: for what is refused under load. */
+  static refusal(code: CodeName, message: string, retryAfterMs: number): RpcError {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    const error = new RpcError(code, message, { retryAfterMs });
+    Error.stackTraceLimit = stackTraceLimit;
+    return error;
   }
 }

@@ -17,6 +17,8 @@ export interface Service extends Resource {
   ready(): boolean;
   /** Lines part of the status; the rest is filled in by `runService`. */
   lines(): ServiceStatus["lines"];
+  /** Metrics that it keeps itself, because they change too often for OpenTelemetry's instruments: Prometheus text. */
+  metricsText?(): string;
 }
 
 interface CommonConfig {
@@ -90,6 +92,7 @@ export async function runService<C extends CommonConfig>(
   ops = await startOpsServer(config.MILLRACE_HOST, config.MILLRACE_OPS_PORT, telemetry, {
     ready: () => state === "running" && service.ready(),
     status: () => ({ service: name, state, startedAtMs, lines: service.lines() }),
+    metricsText: () => service.metricsText?.() ?? "",
   });
   try {
     await service.start(abort.signal);

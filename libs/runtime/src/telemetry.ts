@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import {
   type Attributes,
   context,
@@ -10,7 +9,7 @@ import {
   SpanStatusCode,
   trace,
 } from "@opentelemetry/api";
-import { PrometheusExporter } from "@opentelemetry/exporter-prometheus";
+import { PrometheusExporter, PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import { NodeSDK } from "@opentelemetry/sdk-node";
@@ -20,15 +19,15 @@ export type { Attributes, Meter, Span };
 export { SpanKind };
 
 export interface Telemetry {
-  /** Answers `GET /metrics` in the Prometheus text format. */
-  readonly handleMetrics: (request: IncomingMessage, response: ServerResponse) => void;
+  /** All metrics now, in the Prometheus text format. */
+  metricsText(): Promise<string>;
   /** Sends what is still held, then stops. */
   stop(): Promise<void>;
 }
 
 /**
  * Starts OpenTelemetry for this process: spans go to `otlpEndpoint` (OTLP/HTTP) when it is set, else nowhere;
- * metrics are always readable through `handleMetrics`.
+ * metrics are always readable through `metricsText`.
  */
 export function startTelemetry(service: string, otlpEndpoint: string | undefined): Telemetry {
   const prometheus = new PrometheusExporter({ preventServerStart: true });
@@ -51,7 +50,8 @@ export function startTelemetry(service: string, otlpEndpoint: string | undefined
   });
   sdk.start();
   return {
-    handleMetrics: (request, response) => prometheus.getMetricsRequestHandler(request, response),
+    metricsText: async () =>
+      new PrometheusSerializer().serialize((await prometheus.collect()).resourceMetrics),
     stop: () => sdk.shutdown(),
   };
 }
@@ -96,6 +96,39 @@ export async function withSpan<T>(
       span.end();
     }
   });
+}
+
+/** A part of something that is over: how long it took, in ms, and when it began, as a time of `performance.now()`. */
+export interface SpanPart {
+  readonly name: string;
+  readonly startedAt: number;
+  readonly ms: number;
+  readonly attributes?: Attributes;
+}
+
+/** Whether the W3C traceparent of a caller asks for its trace to be recorded. */
+export function isSampled(traceparent: string): boolean {
+  return /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]?[13579bdf]/.test(traceparent);
+}
+
+/** Records spans of what is over, `whole` as the caller's child and `parts` within it: for paths too hot for `withSpan`. */
+export function recordSpans(
+  traceparent: string,
+  whole: SpanPart & { readonly kind: SpanKind; readonly error?: string },
+  parts: readonly SpanPart[],
+): void {
+  const parent = propagation.extract(context.active(), { traceparent });
+  const tracer = trace.getTracer("millrace");
+  const timeOf = (at: number): number => performance.timeOrigin + at;
+  const start = ({ name, startedAt, attributes }: SpanPart, kind: SpanKind, of: typeof parent): Span =>
+    tracer.startSpan(name, { kind, startTime: timeOf(startedAt), attributes: attributes ?? {} }, of);
+  const span = start(whole, whole.kind, parent);
+  const within = trace.setSpan(parent, span);
+  for (const part of parts) {
+    start(part, SpanKind.INTERNAL, within).end(timeOf(part.startedAt + part.ms));
+  }
+  if (whole.error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: whole.error });
+  span.end(timeOf(whole.startedAt + whole.ms));
 }
 
 /** W3C traceparent of the active span; empty when there is none. Put it into headers, metadata and runs. */
