@@ -47,14 +47,16 @@ export function existingServers(environment: Environment = process.env): Partial
 }
 
 /**
- * The part of the environment that services and servers may see: PATH, HOME, LANG, TZ, JAVA_HOME, MILLRACE_* and
- * OTEL_*. Whatever else the user's shell holds (cloud keys, tokens) is none of their business.
+ * The part of the environment that services and servers may see: PATH, HOME, LANG, TZ, JAVA_HOME, MILLRACE_* but the
+ * signing key, and OTEL_*. Whatever else the user's shell holds (cloud keys, tokens) is none of their business.
  */
 export function passedOn(environment: Environment = process.env): Record<string, string> {
   return Object.fromEntries(
     Object.entries(environment).filter(
       (entry): entry is [string, string] =>
-        entry[1] !== undefined && /^(PATH|HOME|LANG|TZ|JAVA_HOME|MILLRACE_.*|OTEL_.*)$/.test(entry[0]),
+        entry[1] !== undefined &&
+        entry[0] !== "MILLRACE_SIGNING_KEY" &&
+        /^(PATH|HOME|LANG|TZ|JAVA_HOME|MILLRACE_.*|OTEL_.*)$/.test(entry[0]),
     ),
   );
 }

@@ -3,6 +3,7 @@ import { cacheFolder, passedOn } from "./config.ts";
 import type { Connections } from "./connections.ts";
 import type { Ports } from "./ports.ts";
 import type { Secrets } from "./secrets.ts";
+import type { SigningKey } from "./signing-key.ts";
 
 /** The five services, in the order of their start. */
 export const SERVICES = ["registry", "ingest", "feature", "trainer", "inference"] as const;
@@ -20,6 +21,11 @@ export const SERVICE_NODE_FLAGS: readonly string[] = [
   "--disable-warning=ExperimentalWarning",
 ];
 
+/** What allocators are told: the weights of a model that was let go are given back to the system. */
+export const SERVICE_ALLOCATOR: Readonly<Partial<Record<ServiceName, Readonly<Record<string, string>>>>> = {
+  inference: { MALLOC_TRIM_THRESHOLD_: String(16 * 1024 * 1024) },
+};
+
 /** Where Node keeps the compiled code of services; it keys it by its own version and by the sources. */
 export const compileCache = (): string => join(cacheFolder(), "compiled");
 
@@ -28,6 +34,7 @@ export interface Surroundings {
   readonly home: string;
   readonly ports: Ports;
   readonly secrets: Secrets;
+  readonly signingKey: SigningKey;
   readonly connections: Connections;
 }
 
@@ -51,6 +58,7 @@ export function clientEnvironment({ ports, secrets, connections }: Surroundings)
     MILLRACE_REGISTRY_URL: `127.0.0.1:${ports.registry}`,
     MILLRACE_FEATURE_URL: `127.0.0.1:${ports.feature}`,
     MILLRACE_INFERENCE_URL: `127.0.0.1:${ports.inference}`,
+    MILLRACE_INFERENCE_HTTP_URL: `http://127.0.0.1:${ports.inferenceHttp}`,
   };
 }
 
@@ -60,7 +68,7 @@ export function serviceEnvironment(
   surroundings: Surroundings,
   lightgbm: string | undefined,
 ): Record<string, string> {
-  const { home, ports } = surroundings;
+  const { home, ports, signingKey } = surroundings;
   return {
     ...clientEnvironment(surroundings),
     MILLRACE_HOST: "127.0.0.1",
@@ -69,8 +77,13 @@ export function serviceEnvironment(
     MILLRACE_REGISTRY_PORT: String(ports.registry),
     MILLRACE_FEATURE_PORT: String(ports.feature),
     MILLRACE_INFERENCE_PORT: String(ports.inference),
+    MILLRACE_INFERENCE_HTTP_PORT: String(ports.inferenceHttp),
+    MILLRACE_TRUSTED_KEYS: signingKey.publicSpki,
+    // Only who makes models signs them.
+    ...(service === "trainer" && { MILLRACE_SIGNING_KEY: signingKey.privatePem }),
     // A service that was killed is back a third of a second sooner when its code need not be compiled again.
     NODE_COMPILE_CACHE: compileCache(),
+    ...SERVICE_ALLOCATOR[service],
     ...(lightgbm !== undefined && { MILLRACE_LIGHTGBM_LIBRARY: lightgbm }),
   };
 }

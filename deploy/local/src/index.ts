@@ -15,10 +15,17 @@ export {
 export { runCommand } from "./command.ts";
 export { cacheFolder, existingServers, instanceFolder, REPOSITORY } from "./config.ts";
 export * from "./connections.ts";
-export { compileCache, SERVICE_NODE_FLAGS, SERVICES, type ServiceName } from "./environment.ts";
+export {
+  compileCache,
+  SERVICE_ALLOCATOR,
+  SERVICE_NODE_FLAGS,
+  SERVICES,
+  type ServiceName,
+} from "./environment.ts";
 export * from "./mesh.ts";
 export { type PortName, type Ports, readPorts } from "./ports.ts";
 export { type ProcessState, type ProcessStatus, StartError } from "./process.ts";
 export { readSecrets, type Secrets } from "./secrets.ts";
+export { readSigningKey, type SigningKey } from "./signing-key.ts";
 export { RunningError, supervisorPid } from "./supervisor.ts";
 export * from "./test-servers.ts";

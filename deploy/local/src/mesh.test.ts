@@ -11,6 +11,7 @@ import { identify, notePid } from "./identity.ts";
 import { downMesh, type Mesh, type MeshOptions, resetMesh, startMesh } from "./mesh.ts";
 import { type ProcessStatus, StartError } from "./process.ts";
 import { readSecrets } from "./secrets.ts";
+import { readSigningKey } from "./signing-key.ts";
 import { RunningError, supervisorPid } from "./supervisor.ts";
 
 let home: string;
@@ -82,9 +83,10 @@ describe("startMesh", () => {
   });
 
   it("gives a service its settings and nothing of the user's shell", async () => {
-    process.env["AWS_SECRET_ACCESS_KEY"] = "none of their business";
+    const secret = ["AWS_SECRET_ACCESS_KEY", "MILLRACE_SIGNING_KEY"];
+    for (const name of secret) process.env[name] = "none of their business";
     const { ports } = await start();
-    delete process.env["AWS_SECRET_ACCESS_KEY"];
+    for (const name of secret) delete process.env[name];
     const response = await fetch(`http://127.0.0.1:${ports.registryOps}/readyz`);
     const environment = (await response.json()) as Record<string, string>;
     expect(environment).toMatchObject({
@@ -96,7 +98,9 @@ describe("startMesh", () => {
       MILLRACE_REGISTRY_PORT: String(ports.registry),
       MILLRACE_REGISTRY_URL: `127.0.0.1:${ports.registry}`,
       MILLRACE_DATA: join(home, "data", "registry"),
+      MILLRACE_TRUSTED_KEYS: (await readSigningKey(home))?.publicSpki,
     });
+    expect(environment).not.toHaveProperty("MILLRACE_SIGNING_KEY");
     const foreign = Object.keys(environment).filter(
       (name) => !/^(MILLRACE|OTEL)_|^(LANG|TZ|JAVA_HOME|NODE_COMPILE_CACHE)$/.test(name),
     );
@@ -194,7 +198,8 @@ describe("downMesh and resetMesh", () => {
     await mkdir(join(home, "data/registry"), { recursive: true });
     await running.stop();
     await resetMesh(home);
-    expect((await readdir(home)).toSorted()).toEqual(["ports.json", "run", "secrets.json"]);
+    const kept = ["ports.json", "run", "secrets.json", "signing-key.pem"];
+    expect((await readdir(home)).toSorted()).toEqual(kept);
     expect(await readSecrets(home)).toEqual(secrets);
     expect((await start()).ports).toEqual(running.ports);
   });

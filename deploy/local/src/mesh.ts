@@ -17,6 +17,7 @@ import { answersOk } from "./probes.ts";
 import type { ProcessSpec, ProcessStatus } from "./process.ts";
 import { ensureSecrets } from "./secrets.ts";
 import { prepareServers } from "./servers.ts";
+import { ensureSigningKey } from "./signing-key.ts";
 import { closeInstance, openInstance } from "./supervisor.ts";
 
 /** A mesh that this process runs. */
@@ -59,12 +60,13 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   try {
     const ports = await ensurePorts(home, options.ports);
     const secrets = await ensureSecrets(home);
+    const signingKey = await ensureSigningKey(home);
     const [own, lightgbm] = await Promise.all([
       prepareServers(home, serversBeside(existing), ports, secrets, options),
       services.includes("trainer") ? ensureLightgbm(options) : undefined,
     ]);
     const connections = { ...own.connections, ...existing } as Connections;
-    const surroundings: Surroundings = { home, ports, secrets, connections };
+    const surroundings: Surroundings = { home, ports, secrets, signingKey, connections };
     await instance.start(own.processes);
     await instance.start(services.map((name) => serviceProcess(name, program(name), surroundings, lightgbm)));
     return {

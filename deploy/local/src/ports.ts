@@ -14,6 +14,7 @@ export const PREFERRED_PORTS = {
   registry: 9101,
   feature: 9102,
   inference: 8001,
+  inferenceHttp: 8000,
   registryOps: 9201,
   ingestOps: 9202,
   featureOps: 9203,
@@ -30,7 +31,10 @@ export type Ports = Readonly<Record<PortName, number>>;
 const NAMES = Object.keys(PREFERRED_PORTS) as PortName[];
 
 const PortsFile = z.object(
-  Object.fromEntries(NAMES.map((name) => [name, z.int().min(1).max(65_535)])) as Record<PortName, z.ZodInt>,
+  // A file of an earlier time lacks what came later: the preferred one, if it is free.
+  Object.fromEntries(
+    NAMES.map((name) => [name, z.int().min(1).max(65_535).default(PREFERRED_PORTS[name])]),
+  ) as Record<PortName, z.ZodDefault<z.ZodInt>>,
 );
 
 const portsFile = (home: string): string => join(home, "ports.json");

@@ -44,15 +44,18 @@ export async function ensureSecrets(home: string): Promise<Secrets> {
     s3AccessKey: random(10),
     s3SecretKey: random(24),
   };
+  await writeOnce(file, `${JSON.stringify(fresh, null, 2)}\n`);
+  return (await readSecrets(home)) as Secrets;
+}
+
+/** Makes a file that only its owner may read, unless it is there: of several makers at once, one wins. */
+export async function writeOnce(file: string, text: string): Promise<void> {
   const draft = `${file}.${process.pid}.${random(4)}`;
-  await writeFile(draft, `${JSON.stringify(fresh, null, 2)}\n`, { mode: 0o600, flag: "wx", flush: true });
+  await writeFile(draft, text, { mode: 0o600, flag: "wx", flush: true });
   try {
     await link(draft, file);
-    return fresh;
   } catch (error) {
-    const theirs = await readSecrets(home);
-    if (theirs === undefined) throw error;
-    return theirs;
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   } finally {
     await rm(draft);
   }

@@ -33,18 +33,31 @@ export interface FeatureVector {
 /** Version 1 of every line is its baseline: it answers with a constant until the first model is trained. */
 export const BASELINE_VERSION = 1;
 
-/** `LINE.predictions`: the champion's answer and, for comparison, those of the shadows. */
+/** `LINE.predictions`: an answer with its receipt and, for comparison, those of the versions beside it. */
 export interface Prediction {
   readonly id: string;
   readonly time: number;
   readonly score: number;
+  /** The version that answered. */
   readonly version: number;
-  /** Artifact digest of the champion, and digest of the feature definition. */
+  /** Its artifact digest, and the digest of the feature definition. */
   readonly model: string;
   readonly features: string;
-  /** Score by shadow version, for example `{"2": 0.31}`. */
+  /** Scores of the other loaded versions on the same row, for example `{"2": 0.31}`. */
   readonly shadows: Readonly<Record<string, number>>;
   readonly predictedAtMs: number;
+  // Records of earlier times lack what follows.
+  /** Digest of the dataset that the version learnt from; empty: none. */
+  readonly dataset?: string;
+  /** champion, challenger or shadow; and the probability with which it was chosen to answer. */
+  readonly arm?: string;
+  readonly propensity?: number;
+  /** Trace of the call, 32 hex digits. */
+  readonly trace?: string;
+  /** stream: to a vector of `LINE.features`. call: to a direct request, whose values stand in `values`. */
+  readonly origin?: "stream" | "call";
+  /** null where a value was not known. */
+  readonly values?: readonly (number | null)[];
 }
 
 /** `LINE.examples`: a feature vector as served, joined with its matured label. */
@@ -114,7 +127,14 @@ export interface Progress {
 /** `registry.changes`: every change of what is registered or serves. */
 export interface RegistryChange {
   readonly line: string;
-  readonly kind: "applied" | "registered" | "promoted" | "rolled-back";
+  readonly kind:
+    | "applied"
+    | "registered"
+    | "promoted"
+    | "rolled-back"
+    | "rollout-started"
+    | "rollout-changed"
+    | "rollout-ended";
   readonly version: number;
   readonly generation: number;
   readonly reason: string;

@@ -55,13 +55,13 @@ const LINE_TOPICS: Record<LineTopicKind, Omit<TopicSpec, "name">> = {
   predictions: {
     key: "event id",
     owner: "inference/predict",
-    readers: ["feature/watch"],
+    readers: ["feature/watch", "trainer/rollout"],
     config: retention(7),
   },
   examples: {
     key: "event id",
     owner: "feature/join",
-    readers: ["feature/watch", "trainer/collect"],
+    readers: ["feature/watch", "trainer/collect", "trainer/rollout"],
     config: retention(7),
   },
   drift: { key: "line", owner: "feature/watch", readers: ["trainer/govern"], config: retention(30) },

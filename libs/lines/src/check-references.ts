@@ -6,6 +6,9 @@ import { COMPARABLE, type IssueList, NAMING, NUMERIC } from "./line-issue.ts";
 export function checkReferences(line: LineDefinition, issues: IssueList): void {
   checkStreams(line, issues);
   issues.hasStream("predict.on", line.predict.on);
+  if (line.features.length === 0) {
+    issues.say("features", "no features", "Declare at least one: it is what a model sees of an event.");
+  }
   checkLabel(line, issues);
 }
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkLine, formatIssues } from "./check.ts";
+import { storedLine } from "./stored-line.ts";
 import { shop } from "./testing/shop.ts";
 
 /** A definition as it comes out of JSON, to be changed. */
@@ -35,10 +36,21 @@ function refusals(name: string, cases: readonly Case[]): void {
   });
 }
 
+const NO_STREAMS =
+  "streams: no streams. Declare at least one; or use defineServedLine for a line that only serves models which you import.";
+
 describe("checkLine", () => {
   it("takes a line that is right, and gives it back", () => {
     expect(checkLine(shop)).toEqual({ ok: true, line: shop });
     expect(checkLine(JSON.parse(JSON.stringify(shop)))).toEqual({ ok: true, line: shop });
+  });
+
+  it("gives definitions of earlier times what they lack", () => {
+    const { serve: _, rollout: __, ...earlier } = shop;
+    expect(checkLine(earlier)).toEqual({ ok: true, line: shop });
+    expect(storedLine(JSON.stringify(earlier))).toEqual(shop);
+    const later = { ...shop, serve: { ...shop.serve, threads: 4 } };
+    expect(storedLine(JSON.stringify(later))).toEqual(later);
   });
 
   it("names every issue at once, each with its path and a remedy", () => {
@@ -170,9 +182,44 @@ refusals("shape", [
     (line) => (feature(line, "mean_24h").window = "1.5h"),
     'features[2].window: not a duration: "1.5h". Here: write a whole number and s, m, h or d, such as 90s, 24h or 7d.',
   ],
-  ["no features", (line) => (line.features = []), "features: it has 0 entries. Write at least 1 entries."],
+  [
+    "no features",
+    (line) => (line.features = []),
+    "features: no features. Declare at least one: it is what a model sees of an event.",
+  ],
+  [
+    "features without a stream",
+    (line) => Object.assign(line, { streams: {}, label: null, recipes: [] }),
+    NO_STREAMS,
+  ],
+  [
+    "a latency that is none",
+    (line) => (line.serve.latencyMs = 0),
+    "serve.latencyMs: 0 is out of range. Write a number of at least 1.",
+  ],
+  [
+    "no provider",
+    (line) => (line.serve.providers = []),
+    "serve.providers: it has 0 entries. Write at least 1 entries.",
+  ],
+  [
+    "an unknown provider",
+    (line) => (line.serve.providers = ["tensorrt"]),
+    'serve.providers[0]: "tensorrt" is none of the words that can stand here. Use one of: cpu, cuda, webgpu, coreml, dml.',
+  ],
+  ["half a section", (line) => delete line.serve.threads, "serve.threads: it is missing. Write a number."],
+  [
+    "a canary with most requests",
+    (line) => Object.assign(line.rollout, { strategy: "canary", share: 0.6 }),
+    "rollout.share: a canary answers at most half of the requests, not 0.6. Lower it, or write ab.",
+  ],
+  [
+    "a rollout that ends before it may be decided",
+    (line) => (line.rollout.maxLabels = 10),
+    "rollout.maxLabels: maxLabels 10 is below minLabels 1000. No rollout could be decided: raise it.",
+  ],
   ["features by name", (line) => (line.features = {}), "features: it is an object. Write a list, [ ... ]."],
-  ["no streams", (line) => (line.streams = {}), "streams: no streams. Here: declare at least one."],
+  ["no streams", (line) => (line.streams = {}), NO_STREAMS],
   [
     "a stream name that is none",
     (line) => (line.streams["card payments"] = line.streams.payments),

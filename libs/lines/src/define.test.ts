@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { checkLine } from "./check.ts";
-import { defineLine } from "./define.ts";
-import type { FieldDefinition } from "./definition.ts";
+import { defineLine, defineServedLine } from "./define.ts";
+import { type FieldDefinition, isLearning, isServedOnly } from "./definition.ts";
 
 const payments = {
   topic: "pay.payments",
@@ -86,6 +86,15 @@ describe("defineLine", () => {
       drift: { falseAlarmEvery: 1_000_000, tolerance: 0.05 },
       gates: { heldOut: 0.25, minGain: 0.001, parity: 1e-4 },
       limits: { eventBytesMax: 1_000_000, aheadMax: "1h" },
+      serve: { latencyMs: 20, priority: "normal", threads: 1, optimisation: "all", providers: ["cpu"] },
+      rollout: {
+        strategy: "direct",
+        share: 0.1,
+        by: "request",
+        alpha: 0.05,
+        minLabels: 1_000,
+        maxLabels: 100_000,
+      },
     });
     expect(checkLine(line)).toEqual({ ok: true, line });
   });
@@ -109,6 +118,8 @@ describe("defineLine", () => {
       drift: { tolerance: 0.1 },
       gates: { minGain: 0 },
       limits: { aheadMax: "1m" },
+      serve: { latencyMs: 5, providers: ["cuda", "cpu"] },
+      rollout: { strategy: "canary", by: "entity" },
     });
     expect(line).toMatchObject({
       partitions: 8,
@@ -118,8 +129,33 @@ describe("defineLine", () => {
       drift: { falseAlarmEvery: 1_000_000, tolerance: 0.1 },
       gates: { heldOut: 0.25, minGain: 0 },
       limits: { eventBytesMax: 1_000_000, aheadMax: "1m" },
+      serve: { latencyMs: 5, priority: "normal", providers: ["cuda", "cpu"] },
+      rollout: { strategy: "canary", share: 0.1, by: "entity" },
     });
     expect(line.features.map(({ name }) => name)).toEqual(["z", "a", "m"]);
+    expect(checkLine(line)).toEqual({ ok: true, line });
+  });
+});
+
+describe("defineServedLine", () => {
+  it("is a line without streams, features and label, and checks", () => {
+    const line = defineServedLine({
+      name: "embedder",
+      title: "Sentences as vectors",
+      serve: { priority: "low" },
+      rollout: { strategy: "ab", share: 0.5 },
+    });
+    expect(line).toMatchObject({
+      partitions: 1,
+      streams: {},
+      label: null,
+      features: [],
+      recipes: [],
+      serve: { latencyMs: 20, priority: "low" },
+      rollout: { strategy: "ab", share: 0.5, minLabels: 1_000 },
+    });
+    expect([isServedOnly(line), isLearning(line)]).toEqual([true, false]);
+    expect(isServedOnly(defineLine({ ...head, features: { count } }))).toBe(false);
     expect(checkLine(line)).toEqual({ ok: true, line });
   });
 });

@@ -1,3 +1,4 @@
+import { DRIFT, GATES, LABEL, LIMITS, RETRAIN, ROLLOUT, SERVE, STREAM, VECTORS } from "./defaults.ts";
 import type {
   DriftPolicy,
   Expression,
@@ -8,6 +9,8 @@ import type {
   LineDefinition,
   RecipeChoice,
   RetrainPolicy,
+  RolloutPolicy,
+  ServePolicy,
   StreamDefinition,
   StreamFormat,
   VectorFormat,
@@ -95,6 +98,8 @@ export type LineInput<S extends Streams, P extends Name<S>> = {
   readonly drift?: Partial<DriftPolicy>;
   readonly gates?: Partial<Gates>;
   readonly limits?: Partial<Limits>;
+  readonly serve?: Partial<ServePolicy>;
+  readonly rollout?: Partial<RolloutPolicy>;
 } & (
   | {
       readonly label: LabelInput<NoInfer<S>>;
@@ -104,26 +109,6 @@ export type LineInput<S extends Streams, P extends Name<S>> = {
   /** A line of features only: nothing is predicted or learnt. */
   | { readonly label?: null; readonly recipes?: readonly []; readonly retrain?: RetrainPolicy }
 );
-
-const STREAM: Pick<StreamDefinition, "format" | "lateMax"> = { format: "json", lateMax: "1d" };
-const LABEL: Pick<LabelDefinition, "silence" | "conflict" | "waitingMax"> = {
-  silence: "unknown",
-  conflict: "first",
-  waitingMax: 1_000_000,
-};
-const VECTORS: VectorFormat = { format: "json", decimals: 6 };
-/** Of a line of features only, where nothing is trained. */
-const RETRAIN: RetrainPolicy = {
-  firstAfter: 100,
-  minChange: 100,
-  cooldown: "1d",
-  staleAfter: "365d",
-  maxRunsPerDay: 0,
-  learnFrom: "365d",
-};
-const DRIFT: DriftPolicy = { falseAlarmEvery: 1_000_000, tolerance: 0.05 };
-const GATES: Gates = { heldOut: 0.25, minGain: 0.001, parity: 1e-4 };
-const LIMITS: Limits = { eventBytesMax: 1_000_000, aheadMax: "1h" };
 
 /** Completes an author's line with the defaults. Does not check it: `checkLine` does. */
 export function defineLine<const S extends Streams, const P extends Name<S>>(
@@ -143,5 +128,36 @@ export function defineLine<const S extends Streams, const P extends Name<S>>(
     drift: { ...DRIFT, ...input.drift },
     gates: { ...GATES, ...input.gates },
     limits: { ...LIMITS, ...input.limits },
+    serve: { ...SERVE, ...input.serve },
+    rollout: { ...ROLLOUT, ...input.rollout },
   } as unknown as LineDefinition;
+}
+
+/** What an author writes of a line that only serves. */
+export interface ServedLineInput {
+  readonly name: string;
+  readonly title: string;
+  readonly serve?: Partial<ServePolicy>;
+  readonly rollout?: Partial<RolloutPolicy>;
+}
+
+/** A line that serves models which operators import (`millrace models add`): no streams, no features, no label. */
+export function defineServedLine({ name, title, serve, rollout }: ServedLineInput): LineDefinition {
+  return {
+    name,
+    title,
+    partitions: 1,
+    streams: {},
+    predict: { on: "" },
+    label: null,
+    features: [],
+    vectors: VECTORS,
+    recipes: [],
+    retrain: RETRAIN,
+    drift: DRIFT,
+    gates: GATES,
+    limits: LIMITS,
+    serve: { ...SERVE, ...serve },
+    rollout: { ...ROLLOUT, ...rollout },
+  };
 }

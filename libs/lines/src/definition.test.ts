@@ -23,8 +23,20 @@ describe("featureNames", () => {
 describe("featurePart", () => {
   it("is what vectors and examples depend on, and nothing else", () => {
     const part = JSON.stringify(featurePart(shop));
-    const { title, recipes, retrain, drift, gates, partitions, limits, vectors, ...rest } = shop;
-    const other = { title: "Another", recipes: [], retrain, drift, gates, partitions: 1, limits, ...rest };
+    const { title, recipes, retrain, drift, gates, partitions, limits, serve, rollout, vectors, ...rest } =
+      shop;
+    const served = { serve: { ...serve, latencyMs: 1 }, rollout: { ...rollout, strategy: "ab" as const } };
+    const other = {
+      title: "Another",
+      recipes: [],
+      retrain,
+      drift,
+      gates,
+      partitions: 1,
+      limits,
+      ...served,
+      ...rest,
+    };
     expect([title, recipes.length, partitions]).toEqual(["Which payments are charged back?", 1, 4]);
     expect(JSON.stringify(featurePart({ ...other, vectors: { ...vectors, format: "binary" } }))).toBe(part);
     expect(JSON.stringify(featurePart({ ...shop, vectors: { ...vectors, decimals: 3 } }))).not.toBe(part);

@@ -195,6 +195,38 @@ export interface Limits {
   readonly aheadMax: Duration;
 }
 
+/** Where a model runs, by the names of onnxruntime's execution providers. */
+export type ExecutionProvider = "cpu" | "cuda" | "webgpu" | "coreml" | "dml";
+
+/** How inference nodes serve the line's models. */
+export interface ServePolicy {
+  /** The p99 latency of an answer, ms, that batching aims at: it waits for company no longer than this allows. */
+  readonly latencyMs: number;
+  /** Whose requests go first where a node is busy. */
+  readonly priority: "high" | "normal" | "low";
+  /** Threads of one inference call. */
+  readonly threads: number;
+  /** How far onnxruntime rewrites the model's graph. */
+  readonly optimisation: "all" | "extended" | "basic" | "none";
+  /** In order of preference: the first that a node has. */
+  readonly providers: readonly ExecutionProvider[];
+}
+
+/** How a version that passed becomes champion. */
+export interface RolloutPolicy {
+  /** direct: at once; canary, ab: after it has answered a share of the requests, and labels have proven it better. */
+  readonly strategy: "direct" | "canary" | "ab";
+  /** The challenger's share of the requests, above 0; at most 0.5 for a canary. */
+  readonly share: number;
+  /** What is divided: single requests, or entities, so that one entity always has answers of one version. */
+  readonly by: "request" | "entity";
+  /** Probability of a wrong decision, however often the evidence is looked at. */
+  readonly alpha: number;
+  /** Labelled rows before a decision, and those without a decision after which the challenger is given up. */
+  readonly minLabels: number;
+  readonly maxLabels: number;
+}
+
 /** A production line. The only thing a user has to write. */
 export interface LineDefinition {
   /** Lower case letters, digits, `-`; 2 to 40 characters. */
@@ -202,6 +234,7 @@ export interface LineDefinition {
   readonly title: string;
   /** Partitions of every topic of the line. More than 1 needs every window feature to be keyed alike. */
   readonly partitions: number;
+  /** None: the line serves models that were made elsewhere; it has no features, no label and no stream to predict on. */
   readonly streams: Readonly<Record<string, StreamDefinition>>;
   readonly predict: { readonly on: string };
   /** null: a line of features only; nothing is predicted or learnt. */
@@ -215,6 +248,8 @@ export interface LineDefinition {
   readonly drift: DriftPolicy;
   readonly gates: Gates;
   readonly limits: Limits;
+  readonly serve: ServePolicy;
+  readonly rollout: RolloutPolicy;
 }
 
 /** A line that predicts and learns. */
@@ -222,6 +257,11 @@ export type LearningLine = LineDefinition & { readonly label: LabelDefinition };
 
 export function isLearning(line: LineDefinition): line is LearningLine {
   return line.label !== null;
+}
+
+/** Whether the line has no streams: it serves models that operators import, and nothing else. */
+export function isServedOnly({ streams }: Pick<LineDefinition, "streams">): boolean {
+  return Object.keys(streams).length === 0;
 }
 
 /** Name of the ONNX model's one input (FP32 [rows, features], NaN where unknown) and one output (FP32 [rows]). */

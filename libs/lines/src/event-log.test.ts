@@ -17,6 +17,7 @@ describe("eventLog", () => {
     expect(eventLog(shop)).toEqual(own);
     expect(logOf({ plain: { ...plain, format: "schema-registry" } })).toEqual(own);
     expect(logOf({ payments: payments as StreamDefinition })).toEqual(own);
+    expect(logOf({})).toEqual(own);
     const photo: FieldDefinition = { type: "blob", mediaType: "image/png", bytesMax: 10 };
     expect(logOf({ plain: { ...plain, fields: { ...plain.fields, photo } } })).toEqual(own);
   });

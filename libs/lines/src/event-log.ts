@@ -1,5 +1,5 @@
 import { lineTopic } from "@millrace/contracts";
-import type { FieldDefinition, LineDefinition, StreamDefinition } from "./definition.ts";
+import type { FieldDefinition, LineDefinition } from "./definition.ts";
 
 /** Where a line's accepted events stand, in one order per partition. */
 export interface EventLog {
@@ -13,8 +13,12 @@ export interface EventLog {
  * stream, in JSON, none of whose values goes to the object store.
  */
 export function eventLog({ name, streams }: Pick<LineDefinition, "name" | "streams">): EventLog {
-  const [only, ...others] = Object.values(streams) as [StreamDefinition, ...StreamDefinition[]];
-  const direct = others.length === 0 && only.format === "json" && !Object.values(only.fields).some(isClaimed);
+  const [only, ...others] = Object.values(streams);
+  const direct =
+    only !== undefined &&
+    others.length === 0 &&
+    only.format === "json" &&
+    !Object.values(only.fields).some(isClaimed);
   return { topic: direct ? only.topic : lineTopic(name, "events"), direct };
 }
 

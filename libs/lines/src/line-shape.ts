@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { ROLLOUT, SERVE } from "./defaults.ts";
 import { durationMs } from "./duration.ts";
 
 const NAME = /^[a-z][a-z0-9-]{1,39}$/;
@@ -115,6 +116,26 @@ const label = z.strictObject({
   waitingMax: z.int().min(1).max(100_000_000),
 });
 
+const serve = z.strictObject({
+  latencyMs: z.number().min(1).max(60_000),
+  priority: z.enum(["high", "normal", "low"]),
+  threads: z.int().min(1).max(64),
+  optimisation: z.enum(["all", "extended", "basic", "none"]),
+  providers: z
+    .array(z.enum(["cpu", "cuda", "webgpu", "coreml", "dml"]))
+    .min(1)
+    .max(5),
+});
+
+const rollout = z.strictObject({
+  strategy: z.enum(["direct", "canary", "ab"]),
+  share: z.number().gt(0).lt(1),
+  by: z.enum(["request", "entity"]),
+  alpha: z.number().gt(0).max(0.5),
+  minLabels: z.int().min(1),
+  maxLabels: z.int().min(1),
+});
+
 /** The shape of a line definition; what its names refer to is checked elsewhere. */
 export const lineShape: z.ZodType = z.strictObject({
   name: z
@@ -125,12 +146,10 @@ export const lineShape: z.ZodType = z.strictObject({
     ),
   title: z.string().min(1).max(200),
   partitions: z.int().min(1).max(1_000),
-  streams: z
-    .record(field, stream)
-    .refine((streams) => Object.keys(streams).length > 0, "no streams: declare at least one"),
+  streams: z.record(field, stream),
   predict: z.strictObject({ on: z.string() }),
   label: label.nullable(),
-  features: z.array(feature).min(1).max(1_000),
+  features: z.array(feature).max(1_000),
   vectors: z.strictObject({ format: z.enum(["json", "binary"]), decimals }),
   recipes: z.array(
     z.strictObject({
@@ -154,4 +173,7 @@ export const lineShape: z.ZodType = z.strictObject({
     parity: z.number().positive(),
   }),
   limits: z.strictObject({ eventBytesMax: z.int().min(100).max(4_000_000), aheadMax: duration }),
+  // Definitions that were stored before there were these sections lack them.
+  serve: serve.default({ ...SERVE, providers: [...SERVE.providers] }),
+  rollout: rollout.default(ROLLOUT),
 });

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  type Aspired,
   type AspiredModels,
   aliases,
   championOf,
@@ -22,7 +23,7 @@ const facts = (version: number, recipe = "lightgbm", more: Partial<VersionFacts>
 const BASELINE = facts(1, "baseline");
 const VERSIONS = [BASELINE, facts(2), facts(3)];
 
-const changed = (current: AspiredModels, champion: VersionFacts, versions = VERSIONS): AspiredModels => {
+const changed = (current: AspiredModels, champion: VersionFacts, versions = VERSIONS): Aspired => {
   const next = nextAspired(current, { champion, expectedGeneration: current.generation }, versions);
   if (next.outcome !== "changed") throw new Error(next.outcome);
   return next.aspired;
@@ -33,6 +34,7 @@ describe("aspired set", () => {
     expect(changed(NOTHING_ASPIRED, BASELINE, [BASELINE])).toEqual({
       generation: 1,
       models: [{ version: 1, role: "champion" }],
+      rollout: null,
     });
   });
 
@@ -57,14 +59,16 @@ describe("aspired set", () => {
     }
   });
 
-  it("never takes the baseline, a version that did not pass or one of other features as the first", () => {
+  it("never takes the baseline, an operator's, what did not pass, or one of other features as the first", () => {
     const versions = [
       BASELINE,
-      facts(2, "lightgbm", { passed: false }),
-      facts(3, "lightgbm", { featureDigest: "f0" }),
-      facts(4),
+      facts(1, "imported"),
+      facts(2, "quantised"),
+      facts(3, "lightgbm", { passed: false }),
+      facts(4, "lightgbm", { featureDigest: "f0" }),
+      facts(5),
     ];
-    expect(firstTrained(versions, "f1")).toBe(4);
+    expect(firstTrained(versions, "f1")).toBe(5);
     expect(firstTrained([BASELINE], "f1")).toBeNull();
   });
 
@@ -94,6 +98,16 @@ describe("previous champion", () => {
     ["not to what was rolled back from", [promote(1), promote(2), back(1), promote(3)], 1],
     ["a repeated promotion is none", [promote(1), promote(2), promote(2)], 1],
     ["the same version can serve twice", [promote(1), promote(2), promote(1)], 2],
+    [
+      "a rollout that is rolled back is no time of its own",
+      [
+        promote(1),
+        promote(2),
+        { change: "rollout-start", champion: 2 },
+        { change: "rollback-rollout", champion: 2 },
+      ],
+      1,
+    ],
   ])("%s", (_name, history, expected) => {
     expect(previousChampion(history)).toBe(expected);
   });

@@ -1,8 +1,20 @@
 /** Recipe of the model that a line starts with: its constant base rate. It is not trained. */
 export const BASELINE_RECIPE = "baseline";
 
-/** champion: answers. shadow: scores the same rows beside it, for comparison only. */
-export type Role = "champion" | "shadow";
+/** Recipe of a model that was made elsewhere and that an operator registered. */
+export const IMPORTED_RECIPE = "imported";
+
+/** Recipe of a model with int8 weights that an operator made of another version, its parent. */
+export const QUANTISED_RECIPE = "quantised";
+
+/** Recipes of models that an operator registers, without a lease: nothing was trained. */
+export const OPERATOR_RECIPES: readonly string[] = [IMPORTED_RECIPE, QUANTISED_RECIPE];
+
+/**
+ * champion: answers. challenger: answers a share of the requests beside it. shadow: scores the same rows, for comparison
+ * only.
+ */
+export type Role = "champion" | "challenger" | "shadow";
 
 export interface AspiredModel {
   readonly version: number;
@@ -12,9 +24,32 @@ export interface AspiredModel {
 /** What inference nodes shall serve for one line. Generation 0: nothing was promoted yet. */
 export interface AspiredModels {
   readonly generation: number;
-  /** The champion first, then shadows. Empty at generation 0 only. */
+  /** The champion first, then the challenger, then shadows. Empty at generation 0 only. */
   readonly models: readonly AspiredModel[];
 }
+
+/** The aspired set as the registry keeps it. */
+export interface Aspired extends AspiredModels {
+  /** null: the champion answers alone. */
+  readonly rollout: Rollout | null;
+}
+
+/** How requests are divided between champion and challenger. */
+export interface Rollout {
+  /** The challenger. */
+  readonly version: number;
+  readonly strategy: RolloutStrategy;
+  /** request: each by itself; entity: the same entity always the same way. */
+  readonly by: "request" | "entity";
+  /** The challenger's share of the requests, above 0 and below 1. */
+  readonly share: number;
+  /** Goes into the hash that divides: each rollout divides anew, and keeps its division when the share changes. */
+  readonly salt: string;
+  readonly startedAtMs: number;
+}
+
+/** canary: a small share, to see no harm; ab: two halves, or so, to compare; interleave: both for each request. */
+export type RolloutStrategy = "canary" | "ab" | "interleave";
 
 /** What the rules need to know of a registered version. */
 export interface VersionFacts {
@@ -34,7 +69,7 @@ export interface AspiredChange {
 }
 
 /** A line's aspired set before its first promotion. */
-export const NOTHING_ASPIRED: AspiredModels = { generation: 0, models: [] };
+export const NOTHING_ASPIRED: Aspired = { generation: 0, models: [], rollout: null };
 
 /** The champion's version; null when there is none. */
 export function championOf(aspired: AspiredModels): number | null {
@@ -42,37 +77,60 @@ export function championOf(aspired: AspiredModels): number | null {
 }
 
 /**
- * The version that was trained first: lowest number, not the baseline, verdict passed, and of the given feature
- * definition, because a model of another one cannot score the same rows. null when there is none.
+ * The version that was trained first: lowest number, neither the baseline nor an operator's, verdict passed, and of the given
+ * feature definition, because a model of another one cannot score the same rows. null when there is none.
  */
 export function firstTrained(versions: readonly VersionFacts[], featureDigest: string): number | null {
+  const untrained = [BASELINE_RECIPE, ...OPERATOR_RECIPES];
   const trained = versions.filter(
     (version) =>
-      version.recipe !== BASELINE_RECIPE && version.passed && version.featureDigest === featureDigest,
+      !untrained.includes(version.recipe) && version.passed && version.featureDigest === featureDigest,
   );
   return trained.length === 0 ? null : Math.min(...trained.map((version) => version.version));
 }
 
+/** What became of a change. `moved-on`: somebody else was faster; read the set again and decide anew. */
+export type Changed =
+  | { readonly outcome: "changed"; readonly aspired: Aspired }
+  | { readonly outcome: "moved-on"; readonly generation: number };
+
 /**
- * The aspired set after a promotion or a rollback: compare-and-set on the generation (V1, V3). The first trained
- * version goes along as a shadow unless it is the champion itself. `moved-on`: somebody else was faster; read the
- * set again and decide anew.
+ * The aspired set after a promotion or a rollback: compare-and-set on the generation (V1, V3). Ends a rollout. The
+ * first trained version goes along as a shadow unless it is the champion itself.
  */
 export function nextAspired(
   current: AspiredModels,
-  change: AspiredChange,
+  { champion, expectedGeneration }: AspiredChange,
   versions: readonly VersionFacts[],
-):
-  | { readonly outcome: "changed"; readonly aspired: AspiredModels }
-  | { readonly outcome: "moved-on"; readonly generation: number } {
-  if (change.expectedGeneration !== current.generation) {
-    return { outcome: "moved-on", generation: current.generation };
+): Changed {
+  return movedOn(current, expectedGeneration) ?? changed(current, champion, null, versions);
+}
+
+/** null: the writer has read the newest generation, and may change it. */
+export function movedOn({ generation }: AspiredModels, expectedGeneration: number): Changed | null {
+  return expectedGeneration === generation ? null : { outcome: "moved-on", generation };
+}
+
+/** The next generation with this champion and this rollout, whichever of them changes. */
+export function changed(
+  current: AspiredModels,
+  champion: VersionFacts,
+  rollout: Rollout | null,
+  versions: readonly VersionFacts[],
+): Changed {
+  const first = firstTrained(versions, champion.featureDigest);
+  const roles: [number | undefined, Role][] = [
+    [champion.version, "champion"],
+    [rollout?.version, "challenger"],
+    [first ?? undefined, "shadow"],
+  ];
+  const models: AspiredModel[] = [];
+  for (const [version, role] of roles) {
+    if (version !== undefined && !models.some((model) => model.version === version)) {
+      models.push({ version, role });
+    }
   }
-  const { version, featureDigest } = change.champion;
-  const first = firstTrained(versions, featureDigest);
-  const models: AspiredModel[] = [{ version, role: "champion" }];
-  if (first !== null && first !== version) models.push({ version: first, role: "shadow" });
-  return { outcome: "changed", aspired: { generation: current.generation + 1, models } };
+  return { outcome: "changed", aspired: { generation: current.generation + 1, models, rollout } };
 }
 
 /**
@@ -94,9 +152,12 @@ export function aliases(
   };
 }
 
+/** What made a generation. Only the first two change the champion. */
+export type Change = "promote" | "rollback" | "rollout-start" | "rollout-share" | "rollback-rollout";
+
 /** One entry of a line's history. */
 export interface Succession {
-  readonly change: "promote" | "rollback";
+  readonly change: Change;
   readonly champion: number;
 }
 

@@ -17,6 +17,7 @@ describe("node plan", () => {
       generation: 1,
       load: [3, 2],
       champion: null,
+      challengers: [],
       shadows: [],
       drop: [],
       settled: false,
@@ -41,6 +42,7 @@ describe("node plan", () => {
       generation: 5,
       load: [],
       champion: 3,
+      challengers: [],
       shadows: [2],
       drop: [],
       settled: true,
@@ -50,6 +52,28 @@ describe("node plan", () => {
   it("does not shadow with the version that answers meanwhile", () => {
     const node: NodeModels = { generation: 1, ready: [2], loading: [], champion: 2 };
     expect(planNode(node, aspire(2, 3, 2))).toMatchObject({ champion: 2, shadows: [] });
+  });
+
+  it("names a challenger once it is ready, and goes on without it until then", () => {
+    const set: AspiredModels = {
+      generation: 2,
+      models: [
+        { version: 3, role: "champion" },
+        { version: 4, role: "challenger" },
+      ],
+    };
+    const node: NodeModels = { generation: 1, ready: [3], loading: [], champion: 3 };
+    const none = { champion: 3, challengers: [], shadows: [], drop: [] };
+    expect(planNode(node, set)).toMatchObject({ ...none, load: [4], settled: false });
+    expect(planNode({ ...node, ready: [3, 4] }, set)).toMatchObject({
+      ...none,
+      challengers: [4],
+      settled: true,
+    });
+    expect(planNode({ ...node, ready: [4], champion: 4 }, set)).toMatchObject({
+      champion: 4,
+      challengers: [],
+    });
   });
 
   it("goes on with what it has when nothing is aspired", () => {
@@ -62,9 +86,19 @@ describe("node plan", () => {
       fc.nat(12),
       fc.integer({ min: 1, max: 6 }),
       fc.option(fc.integer({ min: 1, max: 6 })),
+      fc.constantFrom("shadow" as const, "challenger" as const),
     );
     const event = fc.oneof(
-      set.map(([generation, champion, shadow]) => ({ kind: "set" as const, generation, champion, shadow })),
+      set.map(([generation, champion, other, role]) => ({
+        kind: "set" as const,
+        aspired: {
+          generation: generation + 1,
+          models: [
+            { version: champion, role: "champion" as const },
+            ...(other === null || other === champion ? [] : [{ version: other, role }]),
+          ],
+        },
+      })),
       fc.record({ kind: fc.constant("loaded" as const), pick: fc.nat(5), fails: fc.boolean() }),
     );
     fc.assert(
@@ -83,6 +117,9 @@ describe("node plan", () => {
           if (plan.champion !== null) {
             expect(node.ready).toContain(plan.champion);
             expect(plan.drop).not.toContain(plan.champion);
+            const beside = [...plan.challengers, ...plan.shadows];
+            expect(node.ready).toEqual(expect.arrayContaining(beside));
+            expect(beside).not.toContain(plan.champion);
           }
           expect(plan.generation).toBeGreaterThanOrEqual(node.generation);
           node = {
@@ -102,9 +139,8 @@ describe("node plan", () => {
         };
         for (const step of events) {
           if (step.kind === "set") {
-            const shadows = step.shadow === null || step.shadow === step.champion ? [] : [step.shadow];
-            const known = sets.get(step.generation) ?? aspire(step.generation + 1, step.champion, ...shadows);
-            sets.set(step.generation, known);
+            const known = sets.get(step.aspired.generation) ?? step.aspired;
+            sets.set(known.generation, known);
             act(known);
           } else {
             const version = node.loading[step.pick];

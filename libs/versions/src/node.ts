@@ -1,4 +1,4 @@
-import { type AspiredModels, championOf } from "./aspired.ts";
+import { type AspiredModels, championOf, type Role } from "./aspired.ts";
 
 /** What an inference node has of one line. */
 export interface NodeModels {
@@ -18,8 +18,9 @@ export interface NodePlan {
   readonly generation: number;
   /** Versions to begin loading, the champion first. */
   readonly load: readonly number[];
-  /** The version that shall answer, and those that score beside it; all are ready. */
+  /** The version that shall answer, those that answer a share, and those that only score; all are ready. */
   readonly champion: number | null;
+  readonly challengers: readonly number[];
   readonly shadows: readonly number[];
   /** Ready versions to drain and unload, after the switch to `champion`. */
   readonly drop: readonly number[];
@@ -39,14 +40,16 @@ export function planNode(node: NodeModels, aspired: AspiredModels): NodePlan | n
   const isReady = (version: number): boolean => node.ready.includes(version);
 
   const champion = wantedChampion !== null && isReady(wantedChampion) ? wantedChampion : node.champion;
-  const shadows = aspired.models
-    .filter((model) => model.role === "shadow" && isReady(model.version) && model.version !== champion)
-    .map((model) => model.version);
+  const beside = (role: Role): number[] =>
+    aspired.models
+      .filter((model) => model.role === role && isReady(model.version) && model.version !== champion)
+      .map((model) => model.version);
   return {
     generation: aspired.generation,
     load: wanted.filter((version) => !isReady(version) && !node.loading.includes(version)),
     champion,
-    shadows,
+    challengers: beside("challenger"),
+    shadows: beside("shadow"),
     drop: node.ready.filter((version) => !wanted.includes(version) && version !== champion),
     settled: wanted.every(isReady),
   };

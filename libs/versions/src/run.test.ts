@@ -6,7 +6,7 @@ const allowed = (from: RunState): RunState[] => RUN_STATES.filter((to) => mayBec
 
 describe("run states", () => {
   it("go forward, back to building only, and end once", () => {
-    const ends: RunState[] = ["promoted", "rejected", "failed"];
+    const ends: RunState[] = ["promoted", "rolling-out", "rejected", "failed"];
     expect(allowed("admitted")).toEqual([...RUN_STATES]);
     expect(allowed("building")).toEqual(["building", "training", "judging", ...ends]);
     expect(allowed("training")).toEqual(["building", "training", "judging", ...ends]);

@@ -1,10 +1,14 @@
-/** The states of a training run, in order. The last three are its end. */
+/**
+ * The states of a training run, in order. The last four are its end; of a version that is `rolling-out` the history of
+ * the aspired set tells the rest.
+ */
 export const RUN_STATES = [
   "admitted",
   "building",
   "training",
   "judging",
   "promoted",
+  "rolling-out",
   "rejected",
   "failed",
 ] as const;
@@ -16,6 +20,7 @@ const RANK: Readonly<Record<RunState, number>> = {
   training: 2,
   judging: 3,
   promoted: 4,
+  "rolling-out": 4,
   rejected: 4,
   failed: 4,
 };

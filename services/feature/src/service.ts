@@ -1,5 +1,6 @@
 import type { ArchivePorts } from "@millrace/archive";
 import { featureApi, type LineStatus } from "@millrace/contracts";
+import { isServedOnly } from "@millrace/lines";
 import type { Handlers, RpcServer } from "@millrace/rpc";
 import {
   type Clock,
@@ -44,7 +45,7 @@ export interface FeaturePorts extends ArchivePorts {
 
 const DETAILS_MS = 1_000;
 
-/** Features, label join and drift watch for every applied line. */
+/** Features, label join and drift watch for every applied line that has streams. */
 export function buildFeature(config: Pick<FeatureConfig, "MILLRACE_DATA">, ports: FeaturePorts): Service {
   const { clock, log, fail } = ports;
   const stopped = new AbortController();
@@ -88,7 +89,13 @@ export function buildFeature(config: Pick<FeatureConfig, "MILLRACE_DATA">, ports
       observe();
       followed = followLines(
         ports.lines,
-        (applied, former, signal) => startLine(applied, former, config.MILLRACE_DATA, ports, signal),
+        async (applied, former, signal) => {
+          if (!isServedOnly(applied.line)) {
+            return startLine(applied, former, config.MILLRACE_DATA, ports, signal);
+          }
+          await former?.stop();
+          return null;
+        },
         log,
       );
       server = await ports.serveOnline(featureApi.FeatureService, createOnlineHandlers(lines, clock));

@@ -29,6 +29,7 @@ async function feed(
   rows: number,
   changeAt: number,
   seed: number,
+  change: Partial<Prediction> = {},
 ): Promise<DriftReport[]> {
   const next = random(seed);
   const reports: DriftReport[] = [];
@@ -49,6 +50,7 @@ async function feed(
       features: "f",
       shadows,
       predictedAtMs: 0,
+      ...change,
     };
     const example: Example = {
       id,
@@ -154,5 +156,16 @@ describe("watch", () => {
     }
     expect(reports).toEqual([]);
     expect(task.counts()["watched"]).toBeGreaterThan(11_000);
+  });
+
+  it("weighs the champion on the stream only: neither challengers nor answers to direct calls", async () => {
+    for (const change of [{ origin: "call" }, { arm: "challenger" }] as const) {
+      const task = createWatchTask(line, null);
+      expect(await feed(task, 1, 4_000, 0, 3, change)).toEqual([]);
+      expect(task.counts()["watched"]).toBe(0);
+    }
+    const task = createWatchTask(line, null);
+    await feed(task, 1, 100, 0, 3, { origin: "stream", arm: "champion" });
+    expect(task.counts()["watched"]).toBe(100);
   });
 });

@@ -163,6 +163,8 @@ export function createWatchTask(line: LearningLine, snapshot: unknown): WatchTas
     const value: unknown = JSON.parse(textOf(record));
     if (record.topic.endsWith(".predictions")) {
       const prediction = value as Prediction;
+      // The evidence is about the champion on the stream. Challengers are judged by their rollout.
+      if (prediction.origin === "call" || prediction.arm === "challenger") return null;
       const example = examples.get(prediction.id);
       if (example === undefined) predictions.set(prediction.id, prediction);
       else examples.delete(prediction.id);

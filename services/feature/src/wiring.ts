@@ -6,7 +6,7 @@ import { createAnnouncer } from "@millrace/nats";
 import { createObjectStore } from "@millrace/objects";
 import { openParquet, type Parquet } from "@millrace/parquet";
 import { createRpcClient, type RpcClient, RpcError, serve, startRpcServer } from "@millrace/rpc";
-import { type Fail, type Log, type Service, systemClock } from "@millrace/runtime";
+import { bearerTokens, type Fail, type Log, type Service, systemClock } from "@millrace/runtime";
 import {
   blockOf,
   type CheckpointIndex,
@@ -64,7 +64,7 @@ export function wire(config: FeatureConfig, log: Log, fail: Fail): Service {
       startRpcServer({
         host: config.MILLRACE_HOST,
         port: config.MILLRACE_FEATURE_PORT,
-        token: config.MILLRACE_TOKEN,
+        authorise: bearerTokens([config.MILLRACE_TOKEN]),
         services: [serve(service, handlers)],
         requestBytesMax: 1_048_576,
         onDefect: (method, error) => log.error({ err: error, method }, "defect in a handler"),

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { lineTopic, sourceTopic } from "@millrace/contracts";
 import { type SchemaReader, SchemaRegistryUnavailableError } from "@millrace/events";
-import { defineLine, type LineDefinition } from "@millrace/lines";
+import { defineLine, defineServedLine, type LineDefinition } from "@millrace/lines";
 import { openParquet, type Parquet } from "@millrace/parquet";
 import { createLog, type Service, sha256Hex, sleep } from "@millrace/runtime";
 import { type Block, headerText, type StreamRecord } from "@millrace/stream";
@@ -305,6 +305,15 @@ describe("ingest", () => {
           'topic "shop.placed" has 3 partitions and line "orders" 1: set partitions of the line to 3, or make the topic anew with 1',
       },
     });
+  });
+
+  it("passes over a line without streams", async () => {
+    applied = [defineServedLine({ name: "embedder", title: "Sentences as vectors" }), line];
+    await start();
+    write("shop.placed", [order(1)]);
+    await until(() => counts()["accepted.placed"] === 1);
+    expect(Object.keys(service?.lines() ?? {})).toEqual(["orders"]);
+    expect(failures).toEqual([]);
   });
 
   it("takes a changed definition up, with its counts and its memory of ids", async () => {

@@ -1,5 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import type { SchemaReader } from "@millrace/events";
+import { isServedOnly } from "@millrace/lines";
 import type { Clock, Fail, Log, ObjectStore, Service } from "@millrace/runtime";
 import {
   type ArchivePorts,
@@ -32,7 +33,7 @@ export interface IngestPorts {
   readonly close: () => Promise<void>;
 }
 
-/** Ingest: accepts what producers send to the topics of every applied line, and archives it. */
+/** Ingest: accepts what producers send to the topics of every applied line that has streams, and archives it. */
 export function buildIngest(config: Pick<IngestConfig, "MILLRACE_DATA">, ports: IngestPorts): Service {
   const metrics = createIngestMetrics();
   let followed: FollowedLines<RunningLine> | undefined;
@@ -45,6 +46,7 @@ export function buildIngest(config: Pick<IngestConfig, "MILLRACE_DATA">, ports: 
         ports.lines,
         async (applied, former) => {
           await former?.stop();
+          if (isServedOnly(applied.line)) return null;
           return takeUpLine(applied, config.MILLRACE_DATA, metrics, ports);
         },
         ports.log,

@@ -1,5 +1,5 @@
 import { type registryApi as api, LINE_TOPIC_KINDS, lineTopic } from "@millrace/contracts";
-import { eventLog, type LineDefinition } from "@millrace/lines";
+import { eventLog, storedLine } from "@millrace/lines";
 import { digestOf, integerOf, lineOf, nameOf, oneOf, present, Refusal } from "./request.ts";
 import type { BlockRow, LineRow, Store } from "./store.ts";
 import { blockMessage, type RegistryHandlers } from "./wire.ts";
@@ -45,8 +45,8 @@ export function blockHandlers(ports: {
 
 /** The line's own topics, and the producer's where that is the event log. */
 function archivedTopics({ name, definitionJson }: LineRow): readonly string[] {
-  const definition = JSON.parse(definitionJson) as LineDefinition;
-  return [...LINE_TOPIC_KINDS.map((kind) => lineTopic(name, kind)), eventLog(definition).topic];
+  const log = eventLog(storedLine(definitionJson)).topic;
+  return [...LINE_TOPIC_KINDS.map((kind) => lineTopic(name, kind)), log];
 }
 
 function blockOf(block: api.Block): BlockRow {

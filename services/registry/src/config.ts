@@ -1,8 +1,13 @@
 import { COMMON_SETTINGS, portSetting, readConfig } from "@millrace/runtime";
+import { trustedKeysSetting } from "@millrace/signing";
 
-const SETTINGS: typeof COMMON_SETTINGS & { MILLRACE_REGISTRY_PORT: ReturnType<typeof portSetting> } = {
+const SETTINGS: typeof COMMON_SETTINGS & {
+  MILLRACE_REGISTRY_PORT: ReturnType<typeof portSetting>;
+  MILLRACE_TRUSTED_KEYS: typeof trustedKeysSetting;
+} = {
   ...COMMON_SETTINGS,
   MILLRACE_REGISTRY_PORT: portSetting("port of the registry's gRPC; 0 picks a free one"),
+  MILLRACE_TRUSTED_KEYS: trustedKeysSetting,
 };
 
 /** The registry's settings, complete and frozen. */

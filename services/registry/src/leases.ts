@@ -48,3 +48,11 @@ export async function requireEpoch(tables: Tables, line: string, epoch: number):
           "Acquire the lease again and begin anew",
   );
 }
+
+/** The epoch of a change that an operator makes. */
+export const OPERATOR_EPOCH = 0;
+
+/** The same for what an operator may do as well: he needs no lease, the generation that he expects guards him. */
+export async function requireEpochOrOperator(tables: Tables, line: string, epoch: number): Promise<void> {
+  if (epoch !== OPERATOR_EPOCH) await requireEpoch(tables, line, epoch);
+}

@@ -1,5 +1,13 @@
 import { type registryApi as api, canonicalJson } from "@millrace/contracts";
-import { checkLine, eventLog, featurePart, formatIssues, type LineDefinition } from "@millrace/lines";
+import {
+  checkLine,
+  eventLog,
+  featurePart,
+  formatIssues,
+  isServedOnly,
+  type LineDefinition,
+  storedLine,
+} from "@millrace/lines";
 import { type Clock, sha256Hex } from "@millrace/runtime";
 import type { Broker } from "@millrace/stream";
 import type { Announcements } from "./announce.ts";
@@ -8,9 +16,13 @@ import type { LineRow, Store } from "./store.ts";
 import { ensureLineTopics } from "./topics.ts";
 import { lineMessage, type Plain, type RegistryHandlers } from "./wire.ts";
 
-/** Digest of the feature part of an applied line: a model fits the line when it was trained on the same. */
+/**
+ * Digest of the feature part of an applied line: a model fits the line when it was trained on the same. Empty for a line
+ * without features.
+ */
 export function featureDigest(row: LineRow): string {
-  return sha256Hex(canonicalJson(featurePart(JSON.parse(row.definitionJson) as LineDefinition)));
+  const line = storedLine(row.definitionJson);
+  return isServedOnly(line) ? "" : sha256Hex(canonicalJson(featurePart(line)));
 }
 
 /** ApplyLine and ListLines. */
@@ -88,12 +100,20 @@ function checked(definitionJson: string): LineDefinition {
  */
 function keepsPlaces(row: LineRow | null, line: LineDefinition): void {
   if (row === null) return;
-  const before = JSON.parse(row.definitionJson) as LineDefinition;
+  const before = storedLine(row.definitionJson);
   const elsewhere = "Keep it, or apply the definition under a new name";
   if (before.partitions !== line.partitions) {
     throw new Refusal(
       "failedPrecondition",
       `partitions: line "${line.name}" has ${before.partitions} and cannot change to ${line.partitions}. ${elsewhere}`,
+    );
+  }
+  // Without streams nothing lies anywhere yet.
+  if (isServedOnly(before)) return;
+  if (isServedOnly(line)) {
+    throw new Refusal(
+      "failedPrecondition",
+      `streams: line "${line.name}" has streams and cannot go on without. ${elsewhere}`,
     );
   }
   const [log, other] = [eventLog(before).topic, eventLog(line).topic];

@@ -1,11 +1,11 @@
-import type { RegistryChange } from "@millrace/contracts";
 import type { Clock } from "@millrace/runtime";
 import { championOf, NOTHING_ASPIRED, nextAspired, previousChampion } from "@millrace/versions";
 import type { Announcements } from "./announce.ts";
-import { requireEpoch } from "./leases.ts";
+import { type ChangeEntry, commit, traceOf, versionOf, withVersions } from "./aspire.ts";
+import { OPERATOR_EPOCH, requireEpochOrOperator } from "./leases.ts";
 import { fitsLine } from "./register.ts";
 import { integerOf, lineOf, Refusal, textOf, traceparentOf } from "./request.ts";
-import type { AspiredRow, LineRow, Store, Tables, VersionRow } from "./store.ts";
+import type { LineRow, Store, Tables, VersionRow } from "./store.ts";
 import { aspiredMessage, nothingAspiredMessage, type RegistryHandlers } from "./wire.ts";
 
 /** Promote and Rollback change what shall be served; GetAspiredSet and GetHistory tell what shall and what did. */
@@ -16,55 +16,31 @@ export function promoteHandlers(ports: {
 }): Pick<RegistryHandlers, "promote" | "rollback" | "getAspiredSet" | "getHistory"> {
   const { store, clock, announcements } = ports;
 
-  /** The common part of both changes: compare-and-set, one more entry of the history. */
+  /** The common part of both changes. */
   const makeChampion = async (
     tables: Tables,
     line: LineRow,
     champion: VersionRow,
     expectedGeneration: number,
-    entry: Pick<AspiredRow, "change" | "reason" | "traceparent">,
-  ): Promise<{ aspired: AspiredRow; change: RegistryChange }> => {
+    entry: ChangeEntry,
+  ): ReturnType<typeof commit> => {
     fitsLine(champion, line);
-    const current = await tables.aspired(line.name);
+    const current = (await tables.aspired(line.name)) ?? NOTHING_ASPIRED;
     const versions = await tables.versions(line.name);
-    const next = nextAspired(current ?? NOTHING_ASPIRED, { champion, expectedGeneration }, versions);
-    if (next.outcome === "moved-on") {
-      throw new Refusal(
-        "aborted",
-        `generation of ${line.name} is ${next.generation}, not ${expectedGeneration}. Read the aspired set again`,
-      );
-    }
-    const aspired: AspiredRow = {
-      ...next.aspired,
-      ...entry,
-      line: line.name,
-      // A clock that was set back must not put a change before the one that it follows.
-      changedAtMs: Math.max(clock.now(), current?.changedAtMs ?? 0),
-    };
-    await tables.addAspired(aspired);
-    return {
-      aspired,
-      change: {
-        line: line.name,
-        kind: entry.change === "promote" ? "promoted" : "rolled-back",
-        version: champion.version,
-        generation: aspired.generation,
-        reason: entry.reason,
-        atMs: aspired.changedAtMs,
-      },
-    };
+    const changed = nextAspired(current, { champion, expectedGeneration }, versions);
+    return await commit(tables, line, changed, { ...entry, version: champion.version }, clock);
   };
 
   return {
     promote: async (request, call) => {
       const number = integerOf("version", request.version, 1);
       const expectedGeneration = integerOf("expected_generation", request.expectedGeneration, 0);
-      const epoch = integerOf("epoch", request.epoch, 1);
+      const epoch = integerOf("epoch", request.epoch, OPERATOR_EPOCH);
       const reason = textOf("reason", request.reason);
       const caller = traceparentOf(call.traceparent);
       return await announcements.write(caller, async (tables) => {
         const line = await lineOf(tables, request.line);
-        await requireEpoch(tables, line.name, epoch);
+        await requireEpochOrOperator(tables, line.name, epoch);
         const version = await versionOf(tables, line, number);
         if (!version.passed) {
           throw new Refusal(
@@ -72,11 +48,10 @@ export function promoteHandlers(ports: {
             `version ${number} of ${line.name} did not pass its verdict. Promote one that did`,
           );
         }
-        const traceparent = caller || ((await tables.run(version.runId))?.traceparent ?? "");
         const { aspired, change } = await makeChampion(tables, line, version, expectedGeneration, {
           change: "promote",
           reason,
-          traceparent,
+          traceparent: await traceOf(tables, version, caller),
         });
         return { result: { aspired: await withVersions(tables, aspired) }, change };
       });
@@ -89,7 +64,7 @@ export function promoteHandlers(ports: {
       return await announcements.write(traceparent, async (tables) => {
         const line = await lineOf(tables, request.line);
         const current = await tables.aspired(line.name);
-        if (current !== null && asked === championOf(current)) {
+        if (current !== null && asked === championOf(current) && current.rollout === null) {
           return { result: { aspired: await withVersions(tables, current) }, change: null };
         }
         const number = await earlierChampion(tables, line, asked);
@@ -124,20 +99,6 @@ export function promoteHandlers(ports: {
         return { sets: asked.map((aspired) => aspiredMessage(aspired, versions)) };
       }),
   };
-}
-
-async function withVersions(tables: Tables, aspired: AspiredRow): Promise<ReturnType<typeof aspiredMessage>> {
-  return aspiredMessage(aspired, await tables.versions(aspired.line));
-}
-
-async function versionOf(tables: Tables, line: LineRow, version: number): Promise<VersionRow> {
-  const found = await tables.version(line.name, version);
-  if (found !== null) return found;
-  const numbers = (await tables.versions(line.name)).map((row) => row.version);
-  throw new Refusal(
-    "notFound",
-    `${line.name} has no version ${version}. It has: ${numbers.join(", ") || "none yet"}`,
-  );
 }
 
 /** The champion to roll back to: the asked one, if it ever was champion, or (0) the previous one. */

@@ -1,9 +1,10 @@
 import type { registryApi as api } from "@millrace/contracts";
-import { featureNames, type LineDefinition } from "@millrace/lines";
+import { featureNames, storedLine } from "@millrace/lines";
 import type { Clock } from "@millrace/runtime";
-import { aliases, NOTHING_ASPIRED } from "@millrace/versions";
+import { type ModelProvenance, verifyModel } from "@millrace/signing";
+import { aliases, NOTHING_ASPIRED, OPERATOR_RECIPES, QUANTISED_RECIPE } from "@millrace/versions";
 import type { Announcements } from "./announce.ts";
-import { requireEpoch } from "./leases.ts";
+import { OPERATOR_EPOCH, requireEpochOrOperator } from "./leases.ts";
 import { featureDigest } from "./lines.ts";
 import {
   digestOf,
@@ -14,24 +15,30 @@ import {
   nameOf,
   present,
   Refusal,
+  textOf,
   traceparentOf,
 } from "./request.ts";
 import type { LineRow, Store, Tables, VersionRow } from "./store.ts";
 import { type RegistryHandlers, versionMessage } from "./wire.ts";
 
-/** RegisterVersion and ListVersions. A version is immutable; its artifact is in the object store already. */
+/**
+ * RegisterVersion and ListVersions. A version is immutable; its artifact is in the object store already, and signed by one
+ * of the trusted keys, if any are.
+ */
 export function registerHandlers(ports: {
   readonly store: Store;
   readonly clock: Clock;
   readonly announcements: Announcements;
+  readonly trustedKeys: readonly string[];
 }): Pick<RegistryHandlers, "registerVersion" | "listVersions"> {
-  const { store, clock, announcements } = ports;
+  const { store, clock, announcements, trustedKeys } = ports;
   return {
     registerVersion: async (request, call) => {
       const given = versionOf(present("version", request.version));
+      if (trustedKeys.length > 0) requireSignature(given, trustedKeys);
       return await announcements.write(traceparentOf(call.traceparent), async (tables) => {
         const line = await lineOf(tables, given.line);
-        await requireEpoch(tables, given.line, given.epoch);
+        await requireEpochOrOperator(tables, given.line, given.epoch);
         const known = await tables.versionOfRun(given.line, given.runId, given.artifactDigest);
         if (known !== null) return { result: { version: versionMessage(known) }, change: null };
         fitsLine(given, line);
@@ -72,7 +79,9 @@ export function registerHandlers(ports: {
   };
 }
 
-function versionOf(version: api.Version): Omit<VersionRow, "version" | "registeredAtMs"> {
+type GivenVersion = Omit<VersionRow, "version" | "registeredAtMs">;
+
+function versionOf(version: api.Version): GivenVersion {
   const evidenceJson = jsonOf("evidence_json", version.evidenceJson);
   const evidence: unknown = evidenceJson === "" ? null : JSON.parse(evidenceJson);
   const verdict = (evidence as { readonly passed?: unknown } | null)?.passed ?? version.passed;
@@ -82,22 +91,54 @@ function versionOf(version: api.Version): Omit<VersionRow, "version" | "register
       `passed is ${version.passed}, the evidence says ${JSON.stringify(verdict)}. Send the judge's verdict in both`,
     );
   }
+  const epoch = integerOf("epoch", version.epoch, OPERATOR_EPOCH);
+  if (epoch === OPERATOR_EPOCH && !OPERATOR_RECIPES.includes(version.recipe)) {
+    throw new Refusal(
+      "invalidArgument",
+      `epoch 0 is an operator's, whose models have the recipe ${OPERATOR_RECIPES.map((name) => `"${name}"`).join(" or ")}. ` +
+        "Acquire the lease to register others",
+    );
+  }
+  if (version.recipe === QUANTISED_RECIPE && version.parentVersion === 0n) {
+    throw new Refusal("invalidArgument", "parent_version: a quantised version is made of one. Name it");
+  }
   return {
     line: nameOf("line", version.line),
     artifactDigest: digestOf("artifact_digest", version.artifactDigest),
     artifactBytes: integerOf("artifact_bytes", version.artifactBytes, 1),
     recipe: identifierOf("recipe", version.recipe),
-    featureDigest: digestOf("feature_digest", version.featureDigest),
+    // A line without streams has no features.
+    featureDigest: version.featureDigest === "" ? "" : digestOf("feature_digest", version.featureDigest),
     featureNames: version.featureNames,
     // A baseline is made of no dataset.
     datasetDigest: version.datasetDigest === "" ? "" : digestOf("dataset_digest", version.datasetDigest),
     runId: version.runId === "" ? "" : identifierOf("run_id", version.runId),
-    epoch: integerOf("epoch", version.epoch, 1),
+    epoch,
     parentVersion: integerOf("parent_version", version.parentVersion, 0),
     evidenceJson,
     passed: version.passed,
     trainedUntilMs: integerOf("trained_until_ms", version.trainedUntilMs, 0),
+    signature: textOf("signature", version.signature),
   };
+}
+
+/** Refuses a version that no trusted key has signed, or whose signature was made for another purpose. */
+function requireSignature(version: GivenVersion, trustedKeys: readonly string[]): void {
+  const remedy = "Sign the model with a key that MILLRACE_TRUSTED_KEYS of the registry names";
+  if (version.signature === "") {
+    throw new Refusal("failedPrecondition", `signature is missing. ${remedy}`);
+  }
+  const verified = verifyModel(version.signature, version.artifactDigest, trustedKeys);
+  if (!verified.ok) throw new Refusal("failedPrecondition", `signature: ${verified.reason}. ${remedy}`);
+  const registered: ModelProvenance = version;
+  for (const [field, signed] of Object.entries(verified.predicate)) {
+    const given = registered[field as keyof ModelProvenance];
+    if (given === signed) continue;
+    throw new Refusal(
+      "failedPrecondition",
+      `signature: it was made for ${field} ${JSON.stringify(signed)}, not ${JSON.stringify(given)}. ${remedy}`,
+    );
+  }
 }
 
 /** Refuses a version of other features than the line's: its model could not score the line's vectors. */
@@ -105,11 +146,11 @@ export function fitsLine(version: Pick<VersionRow, "featureDigest" | "featureNam
   if (version.featureDigest !== featureDigest(line)) {
     throw new Refusal(
       "failedPrecondition",
-      `feature_digest ${version.featureDigest} is not that of ${line.name} revision ${line.revision}: the features ` +
+      `feature_digest ${version.featureDigest || "(none)"} is not that of ${line.name} revision ${line.revision}: the features ` +
         "were changed. Train on the present definition, or apply the former one again",
     );
   }
-  const expected = featureNames(JSON.parse(line.definitionJson) as LineDefinition);
+  const expected = featureNames(storedLine(line.definitionJson));
   if (expected.join() !== version.featureNames.join()) {
     throw new Refusal("invalidArgument", `feature_names are not the line's. Send: ${expected.join(", ")}`);
   }

@@ -61,6 +61,12 @@ export function integerOf(field: string, value: bigint | number, least: number):
   throw invalid(field, `is ${value}`, `Send a whole number from ${least} to ${Number.MAX_SAFE_INTEGER}`);
 }
 
+/** A share of a whole, above 0 and below 1. */
+export function shareOf(field: string, value: number): number {
+  if (value > 0 && value < 1) return value;
+  throw invalid(field, `is ${value}`, "Send a number above 0 and below 1");
+}
+
 export function oneOf<const T extends string>(field: string, value: string, allowed: readonly T[]): T {
   if ((allowed as readonly string[]).includes(value)) return value as T;
   throw invalid(field, `is ${JSON.stringify(value.slice(0, 80))}`, `Use one of: ${allowed.join(", ")}`);

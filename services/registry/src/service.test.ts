@@ -1,10 +1,18 @@
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { canonicalJson, type RegistryChange, registryApi } from "@millrace/contracts";
-import { defineLine, featurePart, type LabelDefinition, type LineDefinition } from "@millrace/lines";
+import {
+  defineLine,
+  defineServedLine,
+  featurePart,
+  type LabelDefinition,
+  type LineDefinition,
+} from "@millrace/lines";
 import { createRpcClient, type RpcClient } from "@millrace/rpc";
 import { createLog, type Service, sha256Hex } from "@millrace/runtime";
+import { signModel } from "@millrace/signing";
 import { type Broker, headerText } from "@millrace/stream";
 import { createMemoryBroker, type MemoryBroker } from "@millrace/testkit";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -108,11 +116,12 @@ let registry: Service;
 let port: number;
 let client: RpcClient<typeof registryApi.RegistryService>;
 
-async function start(): Promise<void> {
+async function start(trustedKeys: readonly string[] = []): Promise<void> {
   registry = buildRegistry({
     openStore: () => openSqliteStore(join(folder, "registry.sqlite")),
     broker: kafka.broker,
     announcer,
+    trustedKeys,
     serve: async (handlers) => {
       const server = await serveRegistry(handlers, { host: "127.0.0.1", port: 0, token: TOKEN, log });
       port = server.port;
@@ -653,6 +662,266 @@ describe("promotion", () => {
     expect(await at(5_999_999n)).toEqual([1n]);
     expect(await at(6_000_000n)).toEqual([3n]);
     expect(await at(0n)).toEqual([3n, 2n, 1n]);
+  });
+});
+
+describe("rollouts", () => {
+  const plan = { strategy: "canary", by: "request", share: 0.1 };
+  /** A baseline (1) and three trained versions (2 to 4); 2 serves. */
+  async function serving(): Promise<bigint> {
+    await apply();
+    const epoch = await lease();
+    await register("base", epoch, { recipe: "baseline", datasetDigest: "" });
+    for (const name of ["a", "b", "c"]) await register(name, epoch);
+    await promote(2n, 0n, epoch);
+    return epoch;
+  }
+  const begin = async (number: bigint, generation: bigint, more: object = {}) =>
+    (
+      await client.startRollout({
+        line: "flights",
+        version: number,
+        expectedGeneration: generation,
+        ...plan,
+        reason: "passed",
+        ...more,
+      })
+    ).aspired;
+  const end = async (outcome: string, generation: bigint, more: object = {}) =>
+    (await client.endRollout({ line: "flights", outcome, expectedGeneration: generation, ...more })).aspired;
+
+  it("give a challenger a share beside the champion, more of it, and then everything", async () => {
+    const epoch = await serving();
+    nowMs += 5;
+    const set = await begin(4n, 1n, { epoch });
+    expect(set).toMatchObject({
+      generation: 2n,
+      change: "rollout-start",
+      reason: "passed",
+      rollout: {
+        version: 4n,
+        strategy: "canary",
+        by: "request",
+        salt: "flights/2",
+        startedAtMs: 1_000_005n,
+      },
+      models: [
+        { version: 2n, role: "champion", share: 0.9 },
+        {
+          version: 4n,
+          role: "challenger",
+          share: 0.1,
+          artifactDigest: hex("c"),
+          datasetDigest: hex("dataset"),
+          recipe: "lightgbm",
+        },
+      ],
+    });
+    expect(await aspired()).toEqual(set);
+    const request = { line: "flights", expectedGeneration: 2n, share: 0.25, reason: "no harm" };
+    const more = (await client.setRolloutShare(request)).aspired;
+    expect(more).toMatchObject({ generation: 3n, change: "rollout-share", rollout: set?.rollout });
+    expect(more?.models.map(({ share }) => share)).toEqual([0.75, 0.25]);
+    const ended = await end("promote", 3n, { epoch, reason: "proven" });
+    expect(ended).toMatchObject({ generation: 4n, change: "promote", reason: "proven" });
+    expect(ended?.rollout).toBeUndefined();
+    expect(roles(ended)).toEqual({ champion: 4, shadow: 2 });
+    await vi.waitFor(() =>
+      expect(
+        kafka
+          .changes()
+          .slice(-4)
+          .map((change) => [change.kind, change.version]),
+      ).toEqual([
+        ["promoted", 2],
+        ["rollout-started", 4],
+        ["rollout-changed", 4],
+        ["promoted", 4],
+      ]),
+    );
+    expect(roles((await client.rollback({ line: "flights" })).aspired)).toEqual({ champion: 2 });
+  });
+
+  it("leave the champion alone when they are rolled back, and the history as it was", async () => {
+    const epoch = await serving();
+    await promote(3n, 1n, epoch);
+    await begin(4n, 2n);
+    const ended = await end("rollback", 3n, { reason: "worse" });
+    expect(ended).toMatchObject({ generation: 4n, change: "rollback-rollout", reason: "worse" });
+    expect(roles(ended)).toEqual({ champion: 3, shadow: 2 });
+    expect((await aspired())?.models.map(({ share }) => share)).toEqual([1, 0]);
+    expect(roles((await client.rollback({ line: "flights" })).aspired)).toEqual({ champion: 2 });
+  });
+
+  it("are ended by a promotion and by a rollback, also to the champion itself", async () => {
+    const epoch = await serving();
+    await begin(4n, 1n);
+    expect((await promote(3n, 2n, epoch))?.rollout).toBeUndefined();
+    await begin(4n, 3n);
+    const back = (await client.rollback({ line: "flights", toVersion: 3n })).aspired;
+    expect(back).toMatchObject({ generation: 5n, change: "rollback" });
+    expect(roles(back)).toEqual({ champion: 3, shadow: 2 });
+  });
+
+  it("run one at a time, of what passed, fits and does not serve already, by who has read the newest set", async () => {
+    await serving();
+    await register("bad", 1n, { passed: false, evidenceJson: '{"passed":false}' });
+    const refusals: [Promise<unknown>, string, RegExp][] = [
+      [begin(2n, 1n), "failedPrecondition", /is champion/],
+      [begin(5n, 1n), "failedPrecondition", /did not pass/],
+      [begin(9n, 1n), "notFound", /has no version 9/],
+      [begin(4n, 0n), "aborted", /generation of flights is 1/],
+      [begin(4n, 1n, { epoch: 7n }), "failedPrecondition", /epoch 7/],
+      [begin(4n, 1n, { share: 0.6 }), "failedPrecondition", /share 0.6 is not one of canary.*at most 0.5/],
+      [begin(4n, 1n, { share: 1 }), "invalidArgument", /share is 1\. Send a number above 0 and below 1/],
+      [begin(4n, 1n, { share: Number.NaN }), "invalidArgument", /share is NaN/],
+      [begin(4n, 1n, { strategy: "blue" }), "invalidArgument", /strategy .*canary, ab, interleave/],
+      [begin(4n, 1n, { by: "user" }), "invalidArgument", /by .*request, entity/],
+      [end("promote", 1n), "failedPrecondition", /no rollout runs/],
+      [end("win", 1n), "invalidArgument", /outcome .*promote, rollback/],
+    ];
+    for (const [call, code, message] of refusals) {
+      await expect(call).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    }
+    await begin(4n, 1n);
+    await expect(begin(3n, 2n)).rejects.toMatchObject({
+      code: "failedPrecondition",
+      message: expect.stringContaining("version 4 is being rolled out"),
+    });
+    await expect(end("rollback", 1n)).rejects.toMatchObject({ code: "aborted" });
+    const changed = { ...FLIGHTS, features: FLIGHTS.features.slice(0, 1) };
+    await apply(changed);
+    await expect(end("promote", 2n)).rejects.toMatchObject({ code: "failedPrecondition" });
+    expect((await end("rollback", 2n))?.generation).toBe(3n);
+  });
+
+  it("of many that begin at once, one does", async () => {
+    await serving();
+    const answers = await Promise.allSettled([3n, 4n, 3n, 4n].map((number) => begin(number, 1n)));
+    expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    expect((await aspired())?.generation).toBe(2n);
+  });
+});
+
+describe("signatures", () => {
+  const ours = generateKeyPairSync("ed25519");
+  const theirs = generateKeyPairSync("ed25519");
+  const TRUSTED = [ours.publicKey.export({ format: "pem", type: "spki" }).toString()];
+  const signed = (name: string, epoch: bigint, more: object = {}, key = ours.privateKey): object => ({
+    signature: signModel(
+      {
+        digest: hex(name),
+        bytes: 100,
+        name: "flights.onnx",
+        predicate: {
+          line: "flights",
+          recipe: "lightgbm",
+          runId: "",
+          datasetDigest: hex("dataset"),
+          featureDigest: FEATURES,
+          parentVersion: 0,
+          epoch: Number(epoch),
+          ...more,
+        },
+      },
+      key,
+    ),
+  });
+  beforeEach(async () => {
+    await stop();
+    await start(TRUSTED);
+    await apply();
+  });
+
+  it("are kept with the version, and given to whoever serves it", async () => {
+    const epoch = await lease();
+    const { signature } = signed("a", epoch) as { signature: string };
+    await register("a", epoch, { signature });
+    expect((await client.listVersions({ line: "flights" })).versions[0]?.signature).toBe(signature);
+    expect((await promote(1n, 0n, epoch))?.models[0]?.signature).toBe(signature);
+  });
+
+  it.each<[string, (epoch: bigint) => object, RegExp]>([
+    ["none", () => ({}), /signature is missing\. Sign the model/],
+    [
+      "an unknown key's",
+      (epoch) => signed("a", epoch, {}, theirs.privateKey),
+      /no trusted key has signed it/,
+    ],
+    ["another model's", (epoch) => signed("b", epoch), /is about the model/],
+    [
+      "another line's",
+      (epoch) => signed("a", epoch, { line: "shop" }),
+      /made for line "shop", not "flights"/,
+    ],
+    ["another epoch's", (epoch) => signed("a", epoch + 1n), /made for epoch 2, not 1/],
+    ["text", () => ({ signature: "trust me" }), /no DSSE envelope/],
+  ])("refuses %s", async (_what, signature, message) => {
+    const epoch = await lease();
+    await expect(register("a", epoch, signature(epoch))).rejects.toMatchObject({
+      code: "failedPrecondition",
+      message: expect.stringMatching(message),
+    });
+    expect((await client.listVersions({ line: "flights" })).versions).toEqual([]);
+  });
+});
+
+describe("imported models", () => {
+  const imported = { recipe: "imported", epoch: 0n, datasetDigest: "" };
+  const EMBEDDER = defineServedLine({ name: "embedder", title: "Sentences as vectors" });
+
+  it("are registered and promoted by an operator, who needs no lease", async () => {
+    await apply();
+    expect(await register("m", 0n, imported)).toBe(1n);
+    expect(roles(await promote(1n, 0n, 0n))).toEqual({ champion: 1 });
+    await expect(register("n", 0n)).rejects.toMatchObject({
+      code: "invalidArgument",
+      message: expect.stringContaining(
+        'epoch 0 is an operator\'s, whose models have the recipe "imported" or "quantised"',
+      ),
+    });
+  });
+
+  it("may be quantised by him, as versions that name what they were made of", async () => {
+    await apply();
+    await register("m", 0n, imported);
+    const quantised = { ...imported, recipe: "quantised" };
+    await expect(register("n", 0n, quantised)).rejects.toMatchObject({
+      code: "invalidArgument",
+      message: expect.stringContaining("parent_version"),
+    });
+    await expect(register("n", 0n, { ...quantised, parentVersion: 7n })).rejects.toMatchObject({
+      code: "notFound",
+    });
+    expect(await register("n", 0n, { ...quantised, parentVersion: 1n })).toBe(2n);
+    const { versions } = await client.listVersions({ line: "flights" });
+    expect(versions).toMatchObject([{ recipe: "imported" }, { recipe: "quantised", parentVersion: 1n }]);
+  });
+
+  it("of a line without streams have no features; its only topic is that of predictions", async () => {
+    await apply(EMBEDDER);
+    expect(await kafka.partitions("embedder.predictions")).toBe(1);
+    for (const topic of ["embedder.events", "embedder.examples"])
+      expect(await kafka.partitions(topic)).toBe(0);
+    const served = { ...imported, line: "embedder", featureDigest: "", featureNames: [] };
+    expect(await register("m", 0n, served)).toBe(1n);
+    await expect(register("n", 0n, { ...served, featureDigest: FEATURES })).rejects.toMatchObject({
+      code: "failedPrecondition",
+    });
+    await expect(register("n", 0n, { ...served, featureNames: ["x"] })).rejects.toMatchObject({
+      code: "invalidArgument",
+    });
+    const { aspired: set } = await client.promote({ line: "embedder", version: 1n });
+    expect(set?.models).toMatchObject([{ version: 1n, role: "champion", share: 1, recipe: "imported" }]);
+  });
+
+  it("may be of a line that has streams later, but not of one that has none any more", async () => {
+    await apply({ ...EMBEDDER, name: "flights" });
+    await apply(FLIGHTS);
+    await expect(apply({ ...EMBEDDER, name: "flights" })).rejects.toMatchObject({
+      code: "failedPrecondition",
+      message: expect.stringContaining("has streams and cannot go on without"),
+    });
   });
 });
 

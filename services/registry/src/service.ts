@@ -9,6 +9,7 @@ import { leaseHandlers } from "./leases.ts";
 import { lineHandlers } from "./lines.ts";
 import { promoteHandlers } from "./promote.ts";
 import { registerHandlers } from "./register.ts";
+import { rolloutHandlers } from "./rollouts.ts";
 import { runHandlers } from "./runs.ts";
 import type { Store } from "./store.ts";
 import { ensureAllTopics } from "./topics.ts";
@@ -26,6 +27,8 @@ export interface RegistryPorts {
   readonly openStore: () => Store;
   readonly broker: Broker;
   readonly announcer: AnnouncerPort;
+  /** Ed25519 public keys, PEM: a version is taken only when one of them has signed it. Empty: signatures are not asked for. */
+  readonly trustedKeys: readonly string[];
   /** Serves the handlers over gRPC; callers without the token are refused, a Refusal reaches them as it is. */
   readonly serve: (handlers: RegistryHandlers) => Promise<{ stop(deadlineMs: number): Promise<void> }>;
   readonly clock: Clock;
@@ -79,8 +82,9 @@ export function buildRegistry(ports: RegistryPorts): Service {
         ...checkpointHandlers({ store: opened, clock }),
         ...leaseHandlers({ store: opened, clock }),
         ...runHandlers({ store: opened, clock }),
-        ...registerHandlers({ store: opened, clock, announcements }),
+        ...registerHandlers({ store: opened, clock, announcements, trustedKeys: ports.trustedKeys }),
         ...promoteHandlers({ store: opened, clock, announcements }),
+        ...rolloutHandlers({ store: opened, clock, announcements }),
       });
 
       let wasConnected = false;

@@ -1,10 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openSqliteStore } from "./sqlite.ts";
+import { MIGRATIONS, openSqliteStore } from "./sqlite.ts";
 import {
+  type AspiredRow,
   type BlockRow,
   type CheckpointRow,
   type LineRow,
@@ -56,6 +57,7 @@ const VERSION: VersionRow = {
   evidenceJson: "{}",
   passed: true,
   trainedUntilMs: 15,
+  signature: "s",
 };
 const BLOCK: BlockRow = {
   line: "flights",
@@ -88,7 +90,19 @@ describe("sqlite store", () => {
     const aspired = {
       line: "flights",
       generation: 1,
-      models: [{ version: 1, role: "champion" as const }],
+      models: [
+        { version: 1, role: "champion" as const },
+        { version: 3, role: "challenger" as const },
+        { version: 2, role: "shadow" as const },
+      ],
+      rollout: {
+        version: 3,
+        strategy: "ab" as const,
+        by: "entity" as const,
+        share: 0.3,
+        salt: "flights/1",
+        startedAtMs: 4,
+      },
       changedAtMs: 20,
       change: "promote" as const,
       reason: "",
@@ -109,6 +123,9 @@ describe("sqlite store", () => {
       await tables.addRun(RUN);
       await tables.updateRun({ ...RUN, state: "building", stageMs: { build: 8, train: 1 } });
       await tables.addVersion(VERSION);
+      for (const version of [2, 3]) {
+        await tables.addVersion({ ...VERSION, version, artifactDigest: `a${version}` });
+      }
       await tables.addAspired(aspired);
       await tables.addBlock(BLOCK);
       await tables.putCheckpointEpoch("flights", "flights.compute", 0, 1);
@@ -132,13 +149,54 @@ describe("sqlite store", () => {
       expect(await tables.checkpoints("flights")).toEqual([CHECKPOINT]);
       expect(await tables.pendingChanges(9)).toEqual([{ seq: 1, change, traceparent: "tp" }]);
       expect(await tables.lineCounts("flights")).toEqual({
-        versions: 1,
+        versions: 3,
         runs: 1,
         blocks: 1,
         streamTimeMs: 2,
       });
     });
     await again.close();
+  });
+
+  it("goes on with a file of earlier times: nothing was signed or rolled out then", async () => {
+    mkdirSync(dirname(file));
+    const before = new DatabaseSync(file);
+    for (const migration of MIGRATIONS.slice(0, 2)) before.exec(migration);
+    before.exec(`
+      PRAGMA user_version = 2;
+      INSERT INTO lines VALUES ('flights', '{}', 'd', 1, 5);
+      INSERT INTO versions VALUES ('flights', 1, 'a', 9, 'baseline', 'f', '[]', '', '', 2, 0, 14, '', 1, 15);
+      INSERT INTO versions VALUES ('flights', 2, 'b', 9, 'lightgbm', 'f', '[]', '', '', 2, 0, 14, '', 1, 15);
+      INSERT INTO aspired VALUES ('flights', 1, 20, 'promote', 'better', '');
+      INSERT INTO aspired_models VALUES ('flights', 1, 1, 'champion');
+      INSERT INTO aspired_models VALUES ('flights', 1, 2, 'shadow');
+    `);
+    before.close();
+    const store = openSqliteStore(file);
+    const expected = {
+      line: "flights",
+      generation: 1,
+      models: [
+        { version: 1, role: "champion" },
+        { version: 2, role: "shadow" },
+      ],
+      rollout: null,
+      changedAtMs: 20,
+      change: "promote",
+      reason: "better",
+      traceparent: "",
+    };
+    await store.transaction(async (tables) => {
+      expect(await tables.history("flights")).toEqual([expected]);
+      expect((await tables.versions("flights")).map(({ signature }) => signature)).toEqual(["", ""]);
+      const models = [
+        { version: 1, role: "champion" as const },
+        { version: 2, role: "challenger" as const },
+      ];
+      await tables.addAspired({ ...(expected as AspiredRow), generation: 2, models });
+      expect((await tables.aspired("flights"))?.models).toEqual(models);
+    });
+    await store.close();
   });
 
   it("undoes everything of a transaction that throws, and goes on", async () => {
@@ -182,6 +240,7 @@ describe("sqlite store", () => {
           { version: 1, role: "champion" },
           { version: 2, role: "champion" },
         ],
+        rollout: null,
         changedAtMs: 1,
         change: "promote",
         reason: "",

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
 import type { RegistryChange } from "@millrace/contracts";
-import type { AspiredModel, Lease } from "@millrace/versions";
+import type { AspiredModel, Lease, Rollout } from "@millrace/versions";
 import {
   type AspiredRow,
   type BlockRow,
@@ -18,7 +18,7 @@ import {
 } from "./store.ts";
 
 /** One per schema version; `user_version` counts those that a file has seen. Never edited, only added to. */
-const MIGRATIONS: readonly string[] = [
+export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE lines (
     name TEXT PRIMARY KEY,
@@ -145,9 +145,28 @@ const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX checkpoints_of_partition ON checkpoints (line, step, partition, seq);
   `,
+  `
+  ALTER TABLE versions ADD COLUMN signature TEXT NOT NULL DEFAULT '';
+  ALTER TABLE aspired ADD COLUMN rollout TEXT NOT NULL DEFAULT 'null';
+
+  CREATE TABLE aspired_roles (
+    line TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('champion', 'challenger', 'shadow')),
+    PRIMARY KEY (line, generation, version),
+    FOREIGN KEY (line, generation) REFERENCES aspired (line, generation),
+    FOREIGN KEY (line, version) REFERENCES versions (line, version)
+  ) STRICT;
+  INSERT INTO aspired_roles SELECT line, generation, version, role FROM aspired_models;
+  DROP TABLE aspired_models;
+  ALTER TABLE aspired_roles RENAME TO aspired_models;
+  CREATE UNIQUE INDEX one_champion ON aspired_models (line, generation) WHERE role = 'champion';
+  CREATE UNIQUE INDEX one_challenger ON aspired_models (line, generation) WHERE role = 'challenger';
+  `,
 ];
 
-type Value = string | number | boolean | object;
+type Value = string | number | boolean | object | null;
 type Row = Record<string, string | number>;
 
 /**
@@ -248,13 +267,15 @@ function createTables(database: DatabaseSync): Tables {
     prepare(`${sql} ${conflict}`).run(...(Object.values(row) as Value[]).map(toColumn));
   };
 
-  const toAspired = (row: Row): AspiredRow => ({
-    ...(row as unknown as Omit<AspiredRow, "models">),
+  const toAspired = ({ rollout, ...row }: Row): AspiredRow => ({
+    ...(row as unknown as Omit<AspiredRow, "models" | "rollout">),
     models: all(
-      "SELECT version, role FROM aspired_models WHERE line = ? AND generation = ? ORDER BY role, version",
+      `SELECT version, role FROM aspired_models WHERE line = ? AND generation = ?
+       ORDER BY role <> 'champion', role, version`,
       row["line"] as string,
       row["generation"] as number,
     ) as unknown as AspiredModel[],
+    rollout: JSON.parse(rollout as string) as Rollout | null,
   });
 
   return {

@@ -1,5 +1,5 @@
 import type { RegistryChange, Trigger } from "@millrace/contracts";
-import type { AspiredModels, Lease, RunState } from "@millrace/versions";
+import type { Aspired, Change, Lease, RunState } from "@millrace/versions";
 
 /** The applied definition of a line. Times are wall-clock ms unless the name says otherwise. */
 export interface LineRow {
@@ -80,13 +80,15 @@ export interface VersionRow {
   readonly passed: boolean;
   /** Event time. */
   readonly trainedUntilMs: number;
+  /** DSSE envelope; empty: nobody has signed it. */
+  readonly signature: string;
 }
 
 /** One generation of a line's aspired set. */
-export interface AspiredRow extends AspiredModels {
+export interface AspiredRow extends Aspired {
   readonly line: string;
   readonly changedAtMs: number;
-  readonly change: "promote" | "rollback";
+  readonly change: Change;
   readonly reason: string;
   readonly traceparent: string;
 }

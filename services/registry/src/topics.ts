@@ -1,5 +1,5 @@
 import { lineTopics, MESH_TOPICS, sourceTopic, type TopicSpec } from "@millrace/contracts";
-import type { LineDefinition } from "@millrace/lines";
+import { isServedOnly, type LineDefinition, storedLine } from "@millrace/lines";
 import { type Log, sleep, withDeadline } from "@millrace/runtime";
 import type { Broker } from "@millrace/stream";
 import { Refusal } from "./request.ts";
@@ -9,12 +9,11 @@ import type { Store } from "./store.ts";
 const DEADLINE_MS = 8_000;
 const RETRY_MS = 1_000;
 
-/** All topics of a line, those of its producers included. */
+/** All topics of a line, those of its producers included. Without streams, only inference writes. */
 function topicsOf(line: LineDefinition): readonly TopicSpec[] {
-  return [
-    ...Object.values(line.streams).map((stream) => sourceTopic(stream.topic)),
-    ...lineTopics(line.name),
-  ];
+  const own = lineTopics(line.name);
+  if (isServedOnly(line)) return own.filter(({ owner }) => owner.startsWith("inference/"));
+  return [...Object.values(line.streams).map((stream) => sourceTopic(stream.topic)), ...own];
 }
 
 /**
@@ -59,7 +58,7 @@ export async function ensureAllTopics(
     try {
       await broker.ensureTopics(Object.values(MESH_TOPICS), 1);
       for (const { definitionJson } of await store.transaction((tables) => tables.lines())) {
-        const line = JSON.parse(definitionJson) as LineDefinition;
+        const line = storedLine(definitionJson);
         await broker.ensureTopics(topicsOf(line), line.partitions);
       }
       log.info("topics are there");

@@ -1,5 +1,5 @@
 import type { registryApi as api } from "@millrace/contracts";
-import type { Lease } from "@millrace/versions";
+import { type Lease, type Rollout, shareOf } from "@millrace/versions";
 import type { AspiredRow, BlockRow, CheckpointRow, LineRow, RunRow, VersionRow } from "./store.ts";
 
 /** A protobuf message as a plain object. */
@@ -34,6 +34,9 @@ export interface RegistryHandlers {
   listVersions: Unary<api.ListVersionsRequest, api.ListVersionsResponse>;
   promote: Unary<api.PromoteRequest, api.PromoteResponse>;
   rollback: Unary<api.RollbackRequest, api.RollbackResponse>;
+  startRollout: Unary<api.StartRolloutRequest, api.StartRolloutResponse>;
+  setRolloutShare: Unary<api.SetRolloutShareRequest, api.SetRolloutShareResponse>;
+  endRollout: Unary<api.EndRolloutRequest, api.EndRolloutResponse>;
   getAspiredSet: Unary<api.GetAspiredSetRequest, api.GetAspiredSetResponse>;
   getHistory: Unary<api.GetHistoryRequest, api.GetHistoryResponse>;
 }
@@ -111,13 +114,24 @@ export function aspiredMessage(row: AspiredRow, versions: readonly VersionRow[])
         artifactBytes: BigInt(found.artifactBytes),
         featureDigest: found.featureDigest,
         featureNames: [...found.featureNames],
+        datasetDigest: found.datasetDigest,
+        signature: found.signature,
+        share: shareOf(row, version),
+        recipe: found.recipe,
+        runId: found.runId,
       };
     }),
     changedAtMs: BigInt(row.changedAtMs),
     change: row.change,
     reason: row.reason,
     traceparent: row.traceparent,
+    ...(row.rollout === null ? {} : { rollout: rolloutMessage(row.rollout) }),
   };
+}
+
+/** The shares stand with the models. */
+function rolloutMessage({ strategy, by, salt, startedAtMs, version }: Rollout): Plain<api.Rollout> {
+  return { strategy, by, salt, startedAtMs: BigInt(startedAtMs), version: BigInt(version) };
 }
 
 /** The aspired set of a line for which nothing was promoted yet. */

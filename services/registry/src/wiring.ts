@@ -3,7 +3,7 @@ import { registryApi } from "@millrace/contracts";
 import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { RpcError, serve, startRpcServer } from "@millrace/rpc";
-import { type Log, systemClock } from "@millrace/runtime";
+import { bearerTokens, type Log, systemClock } from "@millrace/runtime";
 import type { RegistryConfig } from "./config.ts";
 import { Refusal } from "./request.ts";
 import type { RegistryPorts } from "./service.ts";
@@ -18,6 +18,7 @@ export function wireRegistry(config: RegistryConfig, log: Log): RegistryPorts {
     openStore: () => openSqliteStore(join(config.MILLRACE_DATA, "registry.sqlite")),
     broker: createKafkaBroker(kafkaSettings("registry", config, log)),
     announcer: createAnnouncer({ url: config.MILLRACE_NATS_URL, token: config.MILLRACE_NATS_TOKEN, log }),
+    trustedKeys: config.MILLRACE_TRUSTED_KEYS,
     serve: (handlers) =>
       serveRegistry(handlers, {
         host: config.MILLRACE_HOST,
@@ -39,7 +40,7 @@ export async function serveRegistry(
   const server = await startRpcServer({
     host,
     port,
-    token,
+    authorise: bearerTokens([token]),
     requestBytesMax: REQUEST_BYTES_MAX,
     onDefect: (method, error) => log.error({ err: error, method }, "call failed"),
     services: [serve(registryApi.RegistryService, mapRefusals(handlers))],

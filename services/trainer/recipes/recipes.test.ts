@@ -181,7 +181,12 @@ describe.each(recipes)("$recipe", { timeout: SLOW_MS }, ({ recipe, works }) => {
       input: "features",
       output: "score",
     });
-    expect(output.model).toEqual({ features: 5, featureNames: FEATURES, featureDigest: "digest", recipe });
+    expect(output.model).toMatchObject({
+      features: 5,
+      featureNames: FEATURES,
+      featureDigest: "digest",
+      recipe,
+    });
     expect(output.golden.inputs.length).toBe(64);
     expect(output.golden.inputs.flat().includes(null)).toBe(true);
     expect(output.golden.scores.every((score) => score > 0 && score < 1)).toBe(true);

@@ -1,9 +1,11 @@
 import { availableParallelism } from "node:os";
 import { COMMON_SETTINGS, readConfig } from "@millrace/runtime";
+import { signingKeySetting } from "@millrace/signing";
 import { z } from "zod";
 
 type Shape = typeof COMMON_SETTINGS & {
   readonly MILLRACE_LIGHTGBM_LIBRARY: z.ZodOptional<z.ZodString>;
+  readonly MILLRACE_SIGNING_KEY: typeof signingKeySetting;
   readonly MILLRACE_TRAINER_THREADS: z.ZodType<number>;
   readonly MILLRACE_TRAINER_SECONDS: z.ZodType<number>;
   readonly PATH: z.ZodDefault<z.ZodString>;
@@ -16,6 +18,7 @@ const SETTINGS: Shape = {
     .string()
     .optional()
     .describe("path of LightGBM's shared library; unset: candidates that need it sit out"),
+  MILLRACE_SIGNING_KEY: signingKeySetting,
   MILLRACE_TRAINER_THREADS: z.coerce
     .number<number>()
     .int()

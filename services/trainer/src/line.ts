@@ -10,6 +10,7 @@ import type { Ledger } from "./ledger.ts";
 import type { TrainerMetrics } from "./metrics.ts";
 import { StoppedError } from "./patience.ts";
 import type { Ports, Settings } from "./ports.ts";
+import { type RolloutJudge, startRolloutJudge } from "./rollout.ts";
 import { type Bench, performRun, type RunView, runFolder } from "./run.ts";
 import { RunBook } from "./run-book.ts";
 import { ServingReader } from "./serving.ts";
@@ -40,11 +41,14 @@ interface Tenure {
   readonly epoch: bigint;
   collector?: Collector;
   governor?: Governor;
+  /** None for a line whose versions are promoted at once. */
+  judge?: RolloutJudge;
   book?: RunBook;
 }
 
 /**
- * Works on a line for as long as this trainer holds its lease: collects, governs, performs runs one after another.
+ * Works on a line for as long as this trainer holds its lease: collects, governs, judges rollouts, performs runs one
+ * after another.
  * The lease is renewed every 5 s and runs out after 15 s. While the registry is away the work goes on: nobody else
  * can get the lease either, and every write carries its epoch.
  */
@@ -93,7 +97,7 @@ export function startLine(line: LearningLine, workshop: Workshop): TrainedLine {
       log.warn({ err: error, line: line.name }, "the registry refuses this trainer's writes");
     } finally {
       lost.abort();
-      await Promise.all([renewing, held.governor?.stop(), held.collector?.stop()]);
+      await Promise.all([renewing, held.governor?.stop(), held.judge?.stop(), held.collector?.stop()]);
       tenure = null;
       run = null;
     }
@@ -120,6 +124,7 @@ export function startLine(line: LearningLine, workshop: Workshop): TrainedLine {
         run = view;
       },
     };
+    if (line.rollout.strategy !== "direct") held.judge = await startRolloutJudge(bench);
     let admitted = new AbortController();
     held.governor = await startGovern(bench, () => admitted.abort());
     while (!signal.aborted) {
@@ -164,11 +169,16 @@ export function startLine(line: LearningLine, workshop: Workshop): TrainedLine {
         decisions: tenure?.governor?.decisions() ?? 0,
         runs: tenure?.book?.all().length ?? 0,
       },
-      lag: { collect: tenure?.collector?.lag() ?? 0, govern: tenure?.governor?.lag() ?? 0 },
+      lag: {
+        collect: tenure?.collector?.lag() ?? 0,
+        govern: tenure?.governor?.lag() ?? 0,
+        rollout: tenure?.judge?.lag() ?? 0,
+      },
       streamTimeMs: tenure?.collector?.streamTimeMs() ?? 0,
       details: {
         lease: tenure === null ? "held by another trainer" : Number(tenure.epoch),
         run,
+        rollout: tenure?.judge?.view() ?? null,
         lastDecision: tenure?.governor?.lastDecision() ?? null,
         lastVerdict,
       },

@@ -2,7 +2,7 @@ import { meter } from "@millrace/runtime";
 
 /** The trainer's metrics. Made after telemetry has started. */
 export interface TrainerMetrics {
-  /** `outcome`: promoted, rejected or failed. */
+  /** `outcome`: promoted, rolling-out, rejected or failed. */
   runEnded(line: string, trigger: string, outcome: string): void;
   stageEnded(stage: string, seconds: number): void;
   decided(line: string, trigger: string, outcome: string): void;

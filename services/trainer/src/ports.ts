@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import type { registryApi } from "@millrace/contracts";
 import type { CodeName, RpcClient } from "@millrace/rpc";
 import type { Clock, Fail, Log, ObjectStore } from "@millrace/runtime";
@@ -77,4 +78,6 @@ export interface Settings {
   readonly threads: number;
   /** Longest training of one candidate. */
   readonly seconds: number;
+  /** Ed25519 private key that signs models; undefined: they are registered unsigned. */
+  readonly signingKey: KeyObject | undefined;
 }

@@ -1,6 +1,7 @@
 import type { Verdict } from "@millrace/contracts";
 import { featureNames, type LineDefinition } from "@millrace/lines";
-import type { Ports } from "./ports.ts";
+import { signModel } from "@millrace/signing";
+import type { Ports, Settings } from "./ports.ts";
 import type { Version } from "./serving.ts";
 import type { TrainedCandidate } from "./train.ts";
 
@@ -20,27 +21,39 @@ export interface Registration {
 }
 
 /**
- * Stores the model by digest and registers it with its verdict; a version that did not pass is registered too, as
- * evidence, and can never serve. Safe to repeat: the same run and model give the same version.
+ * Stores the model by digest, signs it and registers it with its verdict; a version that did not pass is registered too,
+ * as evidence, and can never serve. Safe to repeat: the same run and model give the same version.
  */
 export async function register(
   registration: Registration,
   { objects, registry, clock }: Pick<Ports, "objects" | "registry" | "clock">,
+  { signingKey }: Pick<Settings, "signingKey">,
 ): Promise<Version> {
   const { line, winner, verdict } = registration;
   const artifactDigest = await objects.put(winner.model);
+  const made = {
+    line: line.name,
+    recipe: winner.candidate.recipe,
+    runId: registration.runId,
+    datasetDigest: registration.datasetDigest,
+    featureDigest: registration.featureDigest,
+  };
+  const bytes = winner.model.length;
+  const predicate = {
+    ...made,
+    parentVersion: Number(registration.judgedAgainst),
+    epoch: Number(registration.epoch),
+  };
+  const signable = { digest: artifactDigest, bytes, name: `${line.name}.onnx`, predicate };
   const { version } = await registry.registerVersion({
     version: {
-      line: line.name,
+      ...made,
       artifactDigest,
-      artifactBytes: BigInt(winner.model.length),
-      recipe: winner.candidate.recipe,
-      featureDigest: registration.featureDigest,
+      artifactBytes: BigInt(bytes),
       featureNames: featureNames(line),
-      datasetDigest: registration.datasetDigest,
-      runId: registration.runId,
       epoch: registration.epoch,
       parentVersion: registration.judgedAgainst,
+      signature: signingKey === undefined ? "" : signModel(signable, signingKey),
       registeredAtMs: BigInt(clock.now()),
       evidenceJson: JSON.stringify(verdict),
       passed: verdict.passed,

@@ -59,13 +59,14 @@ export interface RunView {
 
 /** How a run ended. */
 export interface RunEnd {
-  readonly state: "promoted" | "rejected" | "failed";
+  /** rolling-out: the version has become challenger; what becomes of it is decided by its rollout. */
+  readonly state: "promoted" | "rolling-out" | "rejected" | "failed";
   readonly reason: string;
   readonly verdict: Verdict | null;
 }
 
 /**
- * Performs a run from admission to its end: build, train, judge, register, promote. A run that an earlier trainer
+ * Performs a run from admission to its end: build, train, judge, register, promote or begin a rollout. A run that an earlier trainer
  * began is taken up where its effects are: its dataset and its registered version are not made again.
  * Throws a StoppedError when the signal aborts, and what the registry refused; the run then stays unfinished.
  */
@@ -100,12 +101,11 @@ export async function performRun(admitted: Run, bench: Bench): Promise<RunEnd> {
         if (!version.passed) return end("rejected", sentence(verdict.reason), made);
         const promotion = await stage(run, "promote", "", bench, () =>
           patiently("promote", ports, signal, () =>
-            promote(version, bench.epoch, verdict.reason, bench.serving, ports),
+            promote(version, bench.epoch, verdict.reason, bench.line.rollout, bench.serving, ports),
           ),
         );
-        return promotion.promoted
-          ? end("promoted", sentence(verdict.reason), made)
-          : end("rejected", sentence(promotion.reason), made);
+        const reason = promotion.state === "rejected" ? promotion.reason : verdict.reason;
+        return end(promotion.state, sentence(reason), made);
       },
     );
   } catch (error) {
@@ -140,6 +140,7 @@ async function produceVersion(run: Run, bench: Bench): Promise<{ version: Versio
           judgedAgainst: served.championVersion,
         },
         ports,
+        bench.settings,
       ),
     ),
   );

@@ -11,6 +11,8 @@ export interface Serving {
   readonly championVersion: bigint;
   /** The champion, if it understands the line's features of today; else null: it cannot be compared with. */
   readonly champion: Version | null;
+  /** The rollout that is on. */
+  readonly rollout: registryApi.Rollout | null;
 }
 
 /** Reads what serves a line. The registry's versions do not change: they are read again only for a new champion. */
@@ -34,7 +36,12 @@ export class ServingReader {
       this.#champion = (await this.versions()).find((known) => known.version === version) ?? null;
     }
     const champion = this.#champion?.featureDigest === this.#featureDigest ? this.#champion : null;
-    return { generation: set?.generation ?? 0n, championVersion: version, champion };
+    return {
+      generation: set?.generation ?? 0n,
+      championVersion: version,
+      champion,
+      rollout: set?.rollout ?? null,
+    };
   }
 
   async versions(): Promise<readonly Version[]> {

@@ -45,6 +45,7 @@ export function wire(config: Config, log: Log, fail: Fail): Service {
       },
       threads: config.MILLRACE_TRAINER_THREADS,
       seconds: config.MILLRACE_TRAINER_SECONDS,
+      signingKey: config.MILLRACE_SIGNING_KEY,
     },
     {
       registry,

@@ -535,7 +535,7 @@ export declare type Run = Message<"millrace.registry.v1.Run"> & {
   trigger: string;
 
   /**
-   * admitted | building | training | judging | promoted | rejected | failed
+   * admitted | building | training | judging | promoted | rolling-out | rejected | failed
    *
    * @generated from field: string state = 5;
    */
@@ -772,6 +772,8 @@ export declare type Version = Message<"millrace.registry.v1.Version"> & {
   runId: string;
 
   /**
+   * Of the lease; 0: an operator's, who needs none.
+   *
    * @generated from field: int64 epoch = 9;
    */
   epoch: bigint;
@@ -809,6 +811,13 @@ export declare type Version = Message<"millrace.registry.v1.Version"> & {
    * @generated from field: int64 trained_until_ms = 15;
    */
   trainedUntilMs: bigint;
+
+  /**
+   * Who made it: a DSSE envelope around an in-toto statement about the artifact; empty: nobody has signed it.
+   *
+   * @generated from field: string signature = 16;
+   */
+  signature: string;
 };
 
 /**
@@ -898,7 +907,7 @@ export declare type AspiredModel = Message<"millrace.registry.v1.AspiredModel"> 
   version: bigint;
 
   /**
-   * champion | shadow
+   * champion | challenger | shadow
    *
    * @generated from field: string role = 2;
    */
@@ -923,6 +932,33 @@ export declare type AspiredModel = Message<"millrace.registry.v1.AspiredModel"> 
    * @generated from field: repeated string feature_names = 6;
    */
   featureNames: string[];
+
+  /**
+   * @generated from field: string dataset_digest = 7;
+   */
+  datasetDigest: string;
+
+  /**
+   * @generated from field: string signature = 8;
+   */
+  signature: string;
+
+  /**
+   * Share of the requests that it answers, 0..1: of all models together 1, of a shadow 0.
+   *
+   * @generated from field: double share = 9;
+   */
+  share: number;
+
+  /**
+   * @generated from field: string recipe = 10;
+   */
+  recipe: string;
+
+  /**
+   * @generated from field: string run_id = 11;
+   */
+  runId: string;
 };
 
 /**
@@ -930,6 +966,52 @@ export declare type AspiredModel = Message<"millrace.registry.v1.AspiredModel"> 
  * Use `create(AspiredModelSchema)` to create a new message.
  */
 export declare const AspiredModelSchema: GenMessage<AspiredModel>;
+
+/**
+ * How requests are divided between champion and challenger.
+ *
+ * @generated from message millrace.registry.v1.Rollout
+ */
+export declare type Rollout = Message<"millrace.registry.v1.Rollout"> & {
+  /**
+   * canary | ab | interleave
+   *
+   * @generated from field: string strategy = 1;
+   */
+  strategy: string;
+
+  /**
+   * request: each by itself; entity: the same entity always the same way.
+   *
+   * @generated from field: string by = 2;
+   */
+  by: string;
+
+  /**
+   * Goes into the hash that divides, so that each rollout divides anew.
+   *
+   * @generated from field: string salt = 3;
+   */
+  salt: string;
+
+  /**
+   * @generated from field: int64 started_at_ms = 4;
+   */
+  startedAtMs: bigint;
+
+  /**
+   * The challenger.
+   *
+   * @generated from field: int64 version = 5;
+   */
+  version: bigint;
+};
+
+/**
+ * Describes the message millrace.registry.v1.Rollout.
+ * Use `create(RolloutSchema)` to create a new message.
+ */
+export declare const RolloutSchema: GenMessage<Rollout>;
 
 /**
  * @generated from message millrace.registry.v1.AspiredSet
@@ -958,7 +1040,7 @@ export declare type AspiredSet = Message<"millrace.registry.v1.AspiredSet"> & {
   changedAtMs: bigint;
 
   /**
-   * promote | rollback
+   * promote | rollback | rollout-start | rollout-share | rollback-rollout
    *
    * @generated from field: string change = 5;
    */
@@ -973,6 +1055,13 @@ export declare type AspiredSet = Message<"millrace.registry.v1.AspiredSet"> & {
    * @generated from field: string traceparent = 7;
    */
   traceparent: string;
+
+  /**
+   * Absent where none runs.
+   *
+   * @generated from field: millrace.registry.v1.Rollout rollout = 8;
+   */
+  rollout?: Rollout | undefined;
 };
 
 /**
@@ -1001,6 +1090,8 @@ export declare type PromoteRequest = Message<"millrace.registry.v1.PromoteReques
   expectedGeneration: bigint;
 
   /**
+   * Of the lease; 0: an operator's, who needs none.
+   *
    * @generated from field: int64 epoch = 4;
    */
   epoch: bigint;
@@ -1074,6 +1165,185 @@ export declare type RollbackResponse = Message<"millrace.registry.v1.RollbackRes
  * Use `create(RollbackResponseSchema)` to create a new message.
  */
 export declare const RollbackResponseSchema: GenMessage<RollbackResponse>;
+
+/**
+ * @generated from message millrace.registry.v1.StartRolloutRequest
+ */
+export declare type StartRolloutRequest = Message<"millrace.registry.v1.StartRolloutRequest"> & {
+  /**
+   * @generated from field: string line = 1;
+   */
+  line: string;
+
+  /**
+   * Becomes challenger.
+   *
+   * @generated from field: int64 version = 2;
+   */
+  version: bigint;
+
+  /**
+   * @generated from field: int64 expected_generation = 3;
+   */
+  expectedGeneration: bigint;
+
+  /**
+   * Of the lease; 0: an operator's, who needs none.
+   *
+   * @generated from field: int64 epoch = 4;
+   */
+  epoch: bigint;
+
+  /**
+   * @generated from field: string strategy = 5;
+   */
+  strategy: string;
+
+  /**
+   * @generated from field: string by = 6;
+   */
+  by: string;
+
+  /**
+   * Above 0; at most 0.5 for a canary, else below 1.
+   *
+   * @generated from field: double share = 7;
+   */
+  share: number;
+
+  /**
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.registry.v1.StartRolloutRequest.
+ * Use `create(StartRolloutRequestSchema)` to create a new message.
+ */
+export declare const StartRolloutRequestSchema: GenMessage<StartRolloutRequest>;
+
+/**
+ * @generated from message millrace.registry.v1.StartRolloutResponse
+ */
+export declare type StartRolloutResponse = Message<"millrace.registry.v1.StartRolloutResponse"> & {
+  /**
+   * @generated from field: millrace.registry.v1.AspiredSet aspired = 1;
+   */
+  aspired?: AspiredSet | undefined;
+};
+
+/**
+ * Describes the message millrace.registry.v1.StartRolloutResponse.
+ * Use `create(StartRolloutResponseSchema)` to create a new message.
+ */
+export declare const StartRolloutResponseSchema: GenMessage<StartRolloutResponse>;
+
+/**
+ * @generated from message millrace.registry.v1.SetRolloutShareRequest
+ */
+export declare type SetRolloutShareRequest = Message<"millrace.registry.v1.SetRolloutShareRequest"> & {
+  /**
+   * @generated from field: string line = 1;
+   */
+  line: string;
+
+  /**
+   * @generated from field: int64 expected_generation = 2;
+   */
+  expectedGeneration: bigint;
+
+  /**
+   * @generated from field: int64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * @generated from field: double share = 4;
+   */
+  share: number;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.registry.v1.SetRolloutShareRequest.
+ * Use `create(SetRolloutShareRequestSchema)` to create a new message.
+ */
+export declare const SetRolloutShareRequestSchema: GenMessage<SetRolloutShareRequest>;
+
+/**
+ * @generated from message millrace.registry.v1.SetRolloutShareResponse
+ */
+export declare type SetRolloutShareResponse = Message<"millrace.registry.v1.SetRolloutShareResponse"> & {
+  /**
+   * @generated from field: millrace.registry.v1.AspiredSet aspired = 1;
+   */
+  aspired?: AspiredSet | undefined;
+};
+
+/**
+ * Describes the message millrace.registry.v1.SetRolloutShareResponse.
+ * Use `create(SetRolloutShareResponseSchema)` to create a new message.
+ */
+export declare const SetRolloutShareResponseSchema: GenMessage<SetRolloutShareResponse>;
+
+/**
+ * @generated from message millrace.registry.v1.EndRolloutRequest
+ */
+export declare type EndRolloutRequest = Message<"millrace.registry.v1.EndRolloutRequest"> & {
+  /**
+   * @generated from field: string line = 1;
+   */
+  line: string;
+
+  /**
+   * @generated from field: int64 expected_generation = 2;
+   */
+  expectedGeneration: bigint;
+
+  /**
+   * @generated from field: int64 epoch = 3;
+   */
+  epoch: bigint;
+
+  /**
+   * promote: the challenger becomes champion | rollback: the champion answers alone again
+   *
+   * @generated from field: string outcome = 4;
+   */
+  outcome: string;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.registry.v1.EndRolloutRequest.
+ * Use `create(EndRolloutRequestSchema)` to create a new message.
+ */
+export declare const EndRolloutRequestSchema: GenMessage<EndRolloutRequest>;
+
+/**
+ * @generated from message millrace.registry.v1.EndRolloutResponse
+ */
+export declare type EndRolloutResponse = Message<"millrace.registry.v1.EndRolloutResponse"> & {
+  /**
+   * @generated from field: millrace.registry.v1.AspiredSet aspired = 1;
+   */
+  aspired?: AspiredSet | undefined;
+};
+
+/**
+ * Describes the message millrace.registry.v1.EndRolloutResponse.
+ * Use `create(EndRolloutResponseSchema)` to create a new message.
+ */
+export declare const EndRolloutResponseSchema: GenMessage<EndRolloutResponse>;
 
 /**
  * @generated from message millrace.registry.v1.GetAspiredSetRequest
@@ -1256,7 +1526,8 @@ export declare const RegistryService: GenService<{
     output: typeof ListRunsResponseSchema;
   },
   /**
-   * Versions. RegisterVersion is idempotent by (line, run, artifact digest).
+   * Versions. RegisterVersion is idempotent by (line, run, artifact digest). FAILED_PRECONDITION: no trusted key has
+   * signed it, where the registry trusts some.
    *
    * @generated from rpc millrace.registry.v1.RegistryService.RegisterVersion
    */
@@ -1276,6 +1547,7 @@ export declare const RegistryService: GenService<{
   /**
    * Promote makes a version champion: compare-and-set on the generation of the aspired set.
    * ABORTED: the generation moved on, read again. FAILED_PRECONDITION: the verdict did not pass, or old epoch.
+   * Ends a rollout, as Rollback does.
    *
    * @generated from rpc millrace.registry.v1.RegistryService.Promote
    */
@@ -1293,6 +1565,33 @@ export declare const RegistryService: GenService<{
     methodKind: "unary";
     input: typeof RollbackRequestSchema;
     output: typeof RollbackResponseSchema;
+  },
+  /**
+   * Rollouts: a version that passed answers a share of the requests beside the champion, until the rollout ends. Each
+   * change is a compare-and-set like Promote. FAILED_PRECONDITION: another rollout runs, or none does.
+   *
+   * @generated from rpc millrace.registry.v1.RegistryService.StartRollout
+   */
+  startRollout: {
+    methodKind: "unary";
+    input: typeof StartRolloutRequestSchema;
+    output: typeof StartRolloutResponseSchema;
+  },
+  /**
+   * @generated from rpc millrace.registry.v1.RegistryService.SetRolloutShare
+   */
+  setRolloutShare: {
+    methodKind: "unary";
+    input: typeof SetRolloutShareRequestSchema;
+    output: typeof SetRolloutShareResponseSchema;
+  },
+  /**
+   * @generated from rpc millrace.registry.v1.RegistryService.EndRollout
+   */
+  endRollout: {
+    methodKind: "unary";
+    input: typeof EndRolloutRequestSchema;
+    output: typeof EndRolloutResponseSchema;
   },
   /**
    * What shall inference nodes serve now?
