@@ -11,7 +11,8 @@ import {
 } from "@millrace/onnx-graph";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { loadModel, ModelRefused } from "./model.ts";
+import { ModelRefused } from "./check-model.ts";
+import { loadModel } from "./load.ts";
 
 const WIDTH = 3;
 const description: ModelDescription = { features: ["a", "b", "c"], featureDigest: "d", recipe: "test" };

@@ -1,88 +1,58 @@
-import { inspectModel, type ModelSignature } from "@millrace/onnx-graph";
-import { InferenceSession, Tensor } from "onnxruntime-node";
-
-/** The bytes are not a model that may run here, or onnxruntime cannot load them. The message says why. */
-export class ModelRefused extends Error {
-  constructor(reason: string, options?: ErrorOptions) {
-    super(`model refused: ${reason}`, options);
-    this.name = "ModelRefused";
-  }
-}
+import { lineContract, lineWidth, type ModelSignature } from "@millrace/onnx-graph";
+import type { Tensor } from "@millrace/open-inference";
+import type { Provider } from "./provider.ts";
 
 /** A loaded model. */
 export interface Model {
-  readonly signature: ModelSignature;
-  /** Number of values per row. */
+  /** `features`: as below. */
+  readonly signature: ModelSignature & { readonly features: number };
+  /** Values per row of a model that keeps a line's contract, 0 of another. */
   readonly features: number;
+  /** "here": a run blocks the thread that loaded the model. "worker": it runs in a thread of its own. */
+  readonly place: "here" | "worker";
+  /** "trees": compiled to WebAssembly (`@millrace/trees`), and compared with onnxruntime before. */
+  readonly evaluator: "trees" | "onnxruntime";
+  /** Why `compile` left the model to onnxruntime; null where it did not, or was not asked for. */
+  readonly notCompiled: string | null;
+  readonly provider: Provider;
+  /** Why the providers asked for before it are not used. */
+  readonly providersFailed: readonly string[];
+  /** Estimate of what the model holds: its bytes once more in onnxruntime, and its thread. Runs take more. */
+  readonly memoryBytes: number;
   /**
-   * Scores `rows` rows. `matrix` is Float32Array [rows x features], row-major, NaN where a value is unknown; it is
-   * read after the call and must not change before the promise settles. The answer has one score per row; a model
-   * from outside may answer values that are not probabilities: check them. Throws a RangeError when the matrix does
-   * not have that size, an Error when the model fails or was released. Runs on the calling thread.
+   * Runs the model. Inputs are matched by name, in any order; the answer has the named outputs in that order, without
+   * names all outputs in the model's order. Compiled trees answer at once, onnxruntime with a promise; failures always
+   * reject. Inputs are read after the call and must not change before the answer is there. Rejects with an
+   * InputRefused when an input is not what the signature says, a RangeError for an unknown output, a ModelFailed when
+   * the model's thread has ended, an Error when the model fails or was released.
+   */
+  run(inputs: readonly Tensor[], outputs?: readonly string[]): Promise<Tensor[]> | Tensor[];
+  /**
+   * Scores `rows` rows with a model that keeps a line's contract. `matrix` is Float32Array [rows x features],
+   * row-major, NaN where a value is unknown, and must not change before the promise settles. The answer has one score
+   * per row; a model from outside may answer values that are not probabilities: check them. Throws a RangeError when
+   * the matrix does not have that size or the model another contract, otherwise as `run`.
    */
   score(matrix: Float32Array, rows: number): Promise<Float32Array>;
   /** Frees the model's memory once the runs in flight have ended. May be called more than once. */
   release(): Promise<void>;
 }
 
-/**
- * Inspects and loads a model from bytes whose digest the caller has verified; nothing else is read.
- * `threads`: how many the operators may use, 1 for small models. Throws a ModelRefused.
- */
-export async function loadModel(bytes: Uint8Array, options: { readonly threads: number }): Promise<Model> {
-  const inspection = inspectModel(bytes);
-  if (!inspection.ok) throw new ModelRefused(inspection.reason);
-  const { signature } = inspection;
-  let session: InferenceSession;
-  try {
-    session = await InferenceSession.create(bytes, {
-      executionProviders: ["cpu"],
-      graphOptimizationLevel: "all",
-      intraOpNumThreads: options.threads,
-      interOpNumThreads: 1,
-      // Errors only: warnings go to standard error, past the log.
-      logSeverityLevel: 3,
-      // Idle threads must not burn the core that the accepting thread needs.
-      extra: { session: { intra_op: { allow_spinning: "0" } } },
-    });
-  } catch (error) {
-    throw new ModelRefused(`onnxruntime cannot load it: ${String(error)}`, { cause: error });
-  }
-
-  const running = new Set<Promise<unknown>>();
-  let released: Promise<void> | undefined;
-  const run = async (matrix: Float32Array, rows: number): Promise<Float32Array> => {
-    const input = new Tensor("float32", matrix, [rows, signature.features]);
-    const score = (await session.run({ features: input })).score;
-    if (score?.type !== "float32" || score.dims.length !== 1 || score.dims[0] !== rows) {
-      throw new Error(
-        `the model answered ${score?.type} [${score?.dims}] to ${rows} rows, not float32 [${rows}]`,
-      );
-    }
-    return score.data as Float32Array;
-  };
+/** What a signature says of a model, and the check of what `score` is given. */
+export function lineOf(signature: ModelSignature): Pick<Model, "signature" | "features"> & {
+  /** Throws a RangeError unless the model keeps a line's contract and the matrix has `rows` rows of its width. */
+  checkMatrix(matrix: Float32Array, rows: number): void;
+} {
+  const features = lineWidth(signature) ?? 0;
+  const noLine = lineContract(signature);
   return {
-    signature,
-    features: signature.features,
-    async score(matrix, rows) {
-      if (matrix.length !== rows * signature.features) {
-        throw new RangeError(
-          `${matrix.length} values are not ${rows} rows of ${signature.features} features`,
-        );
+    signature: { ...signature, features },
+    features,
+    checkMatrix(matrix, rows) {
+      if (noLine !== null) throw new RangeError(`it cannot score rows: ${noLine}`);
+      if (matrix.length !== rows * features) {
+        throw new RangeError(`${matrix.length} values are not ${rows} rows of ${features} features`);
       }
-      if (released !== undefined) throw new Error("the model was released");
-      if (rows === 0) return new Float32Array(0);
-      const result = run(matrix, rows);
-      running.add(result);
-      try {
-        return await result;
-      } finally {
-        running.delete(result);
-      }
-    },
-    release() {
-      released ??= Promise.allSettled(running).then(() => session.release());
-      return released;
     },
   };
 }
