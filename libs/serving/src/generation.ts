@@ -1,13 +1,21 @@
+import type { Lane } from "./batch.ts";
 import type { ServedModel } from "./model.ts";
 
 /** A version as the registry describes it: which bytes, and which values they take in which order. */
 export interface VersionModel {
   readonly version: number;
-  readonly role: "champion" | "shadow";
+  readonly role: "champion" | "challenger" | "shadow";
   readonly artifactDigest: string;
   readonly artifactBytes: number;
   readonly featureDigest: string;
   readonly featureNames: readonly string[];
+  /** Empty: it was made of no dataset here. */
+  readonly datasetDigest: string;
+  /** DSSE envelope about the artifact (`@millrace/signing`); empty: nobody has signed it. */
+  readonly signature: string;
+  /** Share of the requests that it answers, 0..1: the champion has what the challenger leaves, a shadow none. */
+  readonly share: number;
+  readonly recipe: string;
 }
 
 /**
@@ -19,6 +27,8 @@ export type GenerationState = "ready" | "draining" | "released";
 /** The right to use a generation's model. Whoever acquires one releases it, whatever happens. */
 export interface Handle {
   readonly model: ServedModel;
+  /** Where requests for it wait and share runs. */
+  readonly lane: Lane;
   readonly of: VersionModel;
   /** Gives the right back; further calls do nothing. */
   release(): void;
@@ -27,15 +37,22 @@ export interface Handle {
 /** One loaded version in this node, from the moment it is warm until its memory is free (G1, G2). */
 export class Generation {
   readonly of: VersionModel;
+  readonly lane: Lane;
   readonly #model: ServedModel;
   #state: GenerationState = "ready";
   #inFlight = 0;
   #released: Promise<void> | undefined;
   #free: () => void = () => {};
 
-  constructor(of: VersionModel, model: ServedModel) {
+  constructor(of: VersionModel, model: ServedModel, lane: Lane) {
     this.of = of;
     this.#model = model;
+    this.lane = lane;
+  }
+
+  /** What the model holds in memory, about. */
+  get memoryBytes(): number {
+    return this.#model.memoryBytes;
   }
 
   get state(): GenerationState {
@@ -53,6 +70,7 @@ export class Generation {
     let held = true;
     return {
       model: this.#model,
+      lane: this.lane,
       of: this.of,
       release: () => {
         if (!held) return;

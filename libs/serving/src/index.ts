@@ -1,8 +1,11 @@
 /**
- * Serving: loaded models and how they replace each other without anybody noticing. `model.ts` the port to a model
- * runtime; `generation.ts` one loaded version, from load to drain, and the handles that keep it alive;
- * `swap-controller.ts` applies aspired sets, deciding by `planNode` of @millrace/versions; `artifacts.ts` verified
- * model bytes from a local folder or the object store.
+ * Serving: loaded models, how requests share them, and how they replace each other without anybody noticing.
+ * `model.ts` the port to a model runtime; `generation.ts` one loaded version, from load to drain, and the handles that
+ * keep it alive; `batch.ts` the waiting room of a generation, `batch-clock.ts` how long its batches take,
+ * `score-in-lane.ts` many rows through it;
+ * `swap-controller.ts` applies aspired sets, deciding by `planNode` of @millrace/versions; `warm-up.ts` and `recent.ts`
+ * what a new version runs before anybody waits for it; `artifacts.ts` verified model bytes from a local folder or the
+ * object store.
  *
  * Invariants
  * G1 A handle's model can score until the handle is released: a generation is released when nobody holds it.
@@ -14,6 +17,9 @@
  */
 
 export * from "./artifacts.ts";
+export * from "./batch.ts";
 export * from "./generation.ts";
 export * from "./model.ts";
+export * from "./recent.ts";
+export * from "./score-in-lane.ts";
 export * from "./swap-controller.ts";

@@ -1,18 +1,35 @@
-/** A model that can score. `libs/onnx` gives one. */
+import { MODEL_INPUT } from "@millrace/lines";
+import type { Tensor, TensorSpec } from "@millrace/open-inference";
+import type { VersionModel } from "./generation.ts";
+
+/** What a model takes and gives, in this order. */
+export interface Signature {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  /** Whether the first dimension of every input and output is the number of rows, so that requests can share a run. */
+  readonly batches: boolean;
+  /** What the model says about itself, by key. */
+  readonly metadata?: ReadonlyMap<string, string>;
+}
+
+/** A model that can run. `libs/onnx` gives one. */
 export interface ServedModel {
-  /** Values per row. */
-  readonly features: number;
+  readonly signature: Signature;
+  /** here: a run takes the calling thread. worker: it takes another one. */
+  readonly place: "here" | "worker";
+  /** What it holds in memory, about. */
+  readonly memoryBytes: number;
   /**
-   * One score per row. `matrix` is Float32Array [rows x features], row-major, NaN where a value is not known; it must
-   * not change before the promise settles.
+   * One run: inputs in the signature's order, outputs likewise. The inputs' data must not change before it has ended.
+   * Rejects when the model fails.
    */
-  score(matrix: Float32Array, rows: number): Promise<Float32Array>;
+  run(inputs: readonly Tensor[]): Promise<readonly Tensor[]> | readonly Tensor[];
   /** Frees the model's memory. */
   release(): Promise<void>;
 }
 
 /** Makes a model from bytes whose digest was verified. Rejects with the reason when they are no model that may run. */
-export type Loader = (bytes: Uint8Array) => Promise<ServedModel>;
+export type Loader = (bytes: Uint8Array, of: VersionModel) => Promise<ServedModel>;
 
 /** A model was loaded and does not keep the contract. */
 export class ModelContractError extends Error {
@@ -22,25 +39,32 @@ export class ModelContractError extends Error {
   }
 }
 
-const WARM_UP_ROWS = [1, 64];
+/** Feature values as the input of a line's model: `matrix` is [rows x features], row-major, NaN where not known. */
+export function featureTensor(matrix: Float32Array, rows: number): Tensor {
+  return { name: MODEL_INPUT, datatype: "FP32", shape: [rows, matrix.length / rows], data: matrix };
+}
 
 /**
- * Scores made-up rows, so that the first real request finds memory and code in place, and so that a model which
- * cannot answer never serves: every score of a row of zeros or of unknown values is a finite number.
- * Throws a ModelContractError.
+ * One score per row from a line's model. Throws a ModelContractError when it answers with anything else than one
+ * finite FP32 number per row.
  */
-export async function warmUp(model: ServedModel, features: number): Promise<void> {
-  if (model.features !== features) {
+export async function scoreRows(
+  model: ServedModel,
+  matrix: Float32Array,
+  rows: number,
+): Promise<Float32Array> {
+  const [output] = await model.run([featureTensor(matrix, rows)]);
+  return scoresOf(output, rows);
+}
+
+/** The scores in a line model's answer to so many rows. Throws a ModelContractError. */
+export function scoresOf(output: Tensor | undefined, rows: number): Float32Array {
+  if (!(output?.data instanceof Float32Array) || output.data.length !== rows) {
     throw new ModelContractError(
-      `it takes ${model.features} values per row, its version names ${features} features`,
+      `${output?.datatype} [${output?.shape}] for ${rows} rows, expected FP32 [rows]`,
     );
   }
-  for (const rows of WARM_UP_ROWS) {
-    for (const value of [0, Number.NaN]) {
-      const scores = await model.score(new Float32Array(rows * features).fill(value), rows);
-      if (scores.length !== rows) throw new ModelContractError(`${scores.length} scores for ${rows} rows`);
-      const wrong = scores.find((score) => !Number.isFinite(score));
-      if (wrong !== undefined) throw new ModelContractError(`it answers ${wrong} to a row of ${value}`);
-    }
-  }
+  const wrong = output.data.findIndex((score) => !Number.isFinite(score));
+  if (wrong >= 0) throw new ModelContractError(`it answers ${output.data[wrong]} to row ${wrong}`);
+  return output.data;
 }

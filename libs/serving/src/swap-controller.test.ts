@@ -1,10 +1,15 @@
+import type { Tensor } from "@millrace/open-inference";
+import { lineSignature, rowModel, servingPorts } from "@millrace/testkit";
 import { describe, expect, it } from "vitest";
 import {
   type AspiredSet,
+  featureTensor,
   type Handle,
   type LoadFailure,
   type ServedModel,
+  type Signature,
   SwapController,
+  scoreRows,
   type VersionModel,
 } from "./index.ts";
 
@@ -52,16 +57,23 @@ const modelOf = (version: number, role: VersionModel["role"]): VersionModel => (
   artifactBytes: 1,
   featureDigest: "f",
   featureNames: FEATURES,
+  datasetDigest: "",
+  signature: "",
+  share: role === "champion" ? 1 : 0,
+  recipe: "lightgbm",
 });
 const setOf = (generation: number, champion: number, ...shadows: number[]): AspiredSet => ({
   line: "flights",
   generation,
   models: [modelOf(champion, "champion"), ...shadows.map((version) => modelOf(version, "shadow"))],
+  rollout: null,
 });
 
 /** A model that answers its version and notices every misuse. */
 class FakeModel implements ServedModel {
-  readonly features: number = FEATURES.length;
+  readonly signature: Signature = lineSignature(FEATURES.length);
+  readonly place = "here";
+  readonly memoryBytes = 1;
   readonly version: number;
   readonly #world: World;
   releases = 0;
@@ -72,13 +84,15 @@ class FakeModel implements ServedModel {
     this.#world = world;
   }
 
-  async score(_matrix: Float32Array, rows: number): Promise<Float32Array> {
-    if (this.releases > 0) throw new Error("score after release");
+  async run([input]: readonly Tensor[]): Promise<Tensor[]> {
+    const rows = input?.shape[0] as number;
+    if (this.releases > 0) throw new Error("run after release");
     this.scoring++;
     await this.#world.turn();
     this.scoring--;
     if (this.releases > 0) throw new Error("released while scoring");
-    return new Float32Array(rows).fill(this.version);
+    const data = new Float32Array(rows).fill(this.version);
+    return [{ name: "score", datatype: "FP32", shape: [rows], data }];
   }
 
   async release(): Promise<void> {
@@ -121,6 +135,7 @@ function scene(seed: number): Scene {
         models.push(model);
         return model;
       },
+      ...servingPorts(),
       now: () => time++,
       onFailure: (failure) => void failures.push(failure),
       onLeak: (_version, error) => {
@@ -240,7 +255,7 @@ describe("swap controller", () => {
     stage.broken = 0;
     await run(world, () => controller.loaded.length === 2);
     const all = controller.acquireAll();
-    expect([all?.champion.of.version, all?.shadows.map((shadow) => shadow.of.version)]).toEqual([1, [2]]);
+    expect([all?.champion.of.version, all?.beside.map((one) => one.of.version)]).toEqual([1, [2]]);
     expect(controller.acquire(2)?.of.version).toBe(2);
     expect(controller.acquire(3)).toBeNull();
   });
@@ -266,9 +281,9 @@ describe("swap controller", () => {
     let released = 0;
     const controller = new SwapController("flights", {
       fetch: async () => new Uint8Array(),
+      ...servingPorts(),
       load: async () => ({
-        features: what === "count" ? 3 : 2,
-        score: async (_matrix, rows) => new Float32Array(rows).fill(Number.NaN),
+        ...rowModel(what === "count" ? 3 : 2, () => Number.NaN),
         release: async () => void released++,
       }),
       now: () => 0,
@@ -280,6 +295,107 @@ describe("swap controller", () => {
     expect(failures).toMatchObject([{ stage: "warm", version: 1 }]);
     expect([controller.champion, released]).toEqual([null, 1]);
     await controller.stop();
+  });
+
+  it("divides requests once champion and challenger are both ready, and says what each is for", async () => {
+    const { world, controller } = scene(11);
+    void controller.aspire(setOf(1, 1));
+    await run(world, () => controller.champion !== null);
+    const rollout = {
+      version: 2,
+      strategy: "canary",
+      by: "request",
+      share: 0.2,
+      salt: "s",
+      startedAtMs: 0,
+    } as const;
+    const models = [modelOf(1, "champion"), modelOf(2, "challenger"), modelOf(3, "shadow")];
+    void controller.aspire({ ...setOf(2, 1), rollout, models });
+    expect(controller.division).toBeNull();
+    await run(world, () => controller.loaded.length === 3);
+    expect(controller.division).toEqual({
+      strategy: "canary",
+      by: "request",
+      plan: {
+        salt: "s",
+        arms: [
+          { version: 1, role: "champion", share: 0.8 },
+          { version: 2, role: "challenger", share: 0.2 },
+        ],
+      },
+    });
+    expect([1, 2, 3, 4].map((version) => controller.roleOf(version))).toEqual([
+      "champion",
+      "challenger",
+      "shadow",
+      null,
+    ]);
+    void controller.aspire(setOf(3, 2, 1));
+    await run(world, () => controller.champion?.version === 2);
+    expect([controller.division, controller.roleOf(1)]).toEqual([null, "shadow"]);
+  });
+
+  it("parks: frees all memory, answers nobody, and comes back with the newest set", async () => {
+    const { world, controller, models } = scene(12);
+    void controller.aspire(setOf(1, 1, 2));
+    await run(world, () => controller.loaded.length === 2);
+    expect(controller.memoryBytes).toBe(2);
+    const held = controller.acquire() as Handle;
+    let parked = false;
+    void controller.park().then(() => {
+      parked = true;
+    });
+    expect([controller.acquire(), controller.isParked]).toEqual([null, true]);
+    for (let i = 0; i < 20; i++) await world.step();
+    expect(parked).toBe(false);
+    held.release();
+    await run(world, () => parked);
+    expect(models.map((model) => model.releases)).toEqual([1, 1]);
+    expect(await controller.aspire(setOf(2, 3))).toEqual({ outcome: "parked" });
+    let awake = 0;
+    for (const _ of [1, 2]) void controller.wake().then(() => awake++);
+    await run(world, () => awake === 2);
+    expect([controller.champion?.version, controller.isParked]).toEqual([3, false]);
+    await controller.wake();
+  });
+
+  it("tells who wakes it why the champion cannot be loaded, and goes on trying", async () => {
+    const stage = scene(13);
+    const { world, controller } = stage;
+    void controller.aspire(setOf(1, 1));
+    await run(world, () => controller.champion !== null);
+    const parked = controller.park();
+    await run(world, () => world.pending === 0);
+    await parked;
+    stage.broken = () => true;
+    const waking = controller.wake().catch((error: unknown) => error);
+    let failed: unknown;
+    void waking.then((error) => {
+      failed = error;
+    });
+    await run(world, () => failed !== undefined);
+    expect(failed).toEqual(new Error("the store is away"));
+    stage.broken = () => false;
+    await run(world, () => controller.champion?.version === 1);
+  });
+
+  it("compares a new version with the champion on recorded requests before it serves", async () => {
+    const inputs = [featureTensor(Float32Array.from([1, 2, 3, 4]), 2)];
+    const controller = new SwapController("flights", {
+      fetch: async ({ version }) => Uint8Array.of(version),
+      load: async ([version = 0]) =>
+        rowModel(2, ([first = 0]) => version + (Number.isNaN(first) ? 0 : first)),
+      ...servingPorts(),
+      recent: { offer: () => {}, all: () => [inputs] },
+      now: () => 0,
+      onFailure: () => {},
+      onLeak: () => {},
+    });
+    expect(await controller.aspire(setOf(1, 1))).toMatchObject({ outcome: "applied", compared: null });
+    expect(await controller.aspire(setOf(2, 4))).toMatchObject({
+      outcome: "applied",
+      compared: { pairs: 2, mean: 3, max: 3, shareBeyond: 1 },
+    });
   });
 
   it("stops while loading and while handles are held, and frees everything once", async () => {
@@ -315,7 +431,7 @@ describe("swap controller", () => {
       const call = async (): Promise<void> => {
         const handle = controller.acquire();
         if (handle === null) return void wrong++;
-        const scores = await handle.model.score(new Float32Array(2), 1);
+        const scores = await scoreRows(handle.model, new Float32Array(2), 1);
         if (scores[0] !== handle.of.version) wrong++;
         handle.release();
         calls++;

@@ -4,6 +4,7 @@ export * from "./crash.ts";
 export * from "./memory-broker.ts";
 export * from "./memory-checkpoints.ts";
 export * from "./memory-record.ts";
+export * from "./models.ts";
 export * from "./objects.ts";
 export * from "./random.ts";
 export * from "./read-topic.ts";

@@ -12,14 +12,40 @@ const records = z.record(
     generation: z.int().min(1),
     changedAtMs: z.number(),
     traceparent: z.string(),
+    // Files of earlier times lack what has a default.
+    serve: z
+      .object({
+        latencyMs: z.number(),
+        priority: z.enum(["high", "normal", "low"]),
+        threads: z.int(),
+        optimisation: z.enum(["all", "extended", "basic", "none"]),
+        providers: z.array(z.enum(["cpu", "cuda", "webgpu", "coreml", "dml"])),
+      })
+      .nullable()
+      .default(null),
+    rollout: z
+      .object({
+        version: z.int(),
+        strategy: z.enum(["canary", "ab", "interleave"]),
+        by: z.enum(["request", "entity"]),
+        salt: z.string(),
+        share: z.number(),
+        startedAtMs: z.number(),
+      })
+      .nullable()
+      .default(null),
     models: z.array(
       z.object({
         version: z.int().min(1),
-        role: z.enum(["champion", "shadow"]),
+        role: z.enum(["champion", "challenger", "shadow"]),
         artifactDigest: digest,
         artifactBytes: z.int().min(0),
         featureDigest: z.string(),
         featureNames: z.array(z.string()),
+        datasetDigest: z.string().default(""),
+        signature: z.string().default(""),
+        share: z.number().default(0),
+        recipe: z.string().default(""),
       }),
     ),
   }),

@@ -1,182 +1,388 @@
+import type { ConcurrencyLimit } from "@millrace/admission";
 import {
-  type GRPCInferenceService,
-  type Health,
-  HealthCheckResponse_ServingStatus,
-  type ModelInferRequest,
-} from "@millrace/contracts";
-import { MODEL_INPUT, MODEL_OUTPUT } from "@millrace/lines";
-import type { Handlers } from "@millrace/rpc";
-import { type Attributes, type Meter } from "@millrace/runtime";
-import type { Handle, SwapController } from "@millrace/serving";
-import type { Batcher } from "./batch.ts";
-import { quoted, Refusal } from "./refusal.ts";
-import { checkOutputs, decodeFeatures, encodeScores } from "./tensors.ts";
+  type InferRequest,
+  type InferResponse,
+  type Parameters,
+  quoted,
+  type Tensor,
+} from "@millrace/open-inference";
+import { type GrpcCall, isSampled, RpcError, recordSpans, SpanKind, withDeadline } from "@millrace/runtime";
+import { featureTensor, type Handle, type Priority, type Spent } from "@millrace/serving";
+import { type Arm, type Chosen, choose } from "./choose.ts";
+import { asRpcError, outcomeOf } from "./failure.ts";
+import { acquirePartner, interleaveScores, type Partner } from "./interleaved.ts";
+import type { NodeLine } from "./line.ts";
+import { receiptOf, traceIdOf } from "./receipt.ts";
+import {
+  asFeatures,
+  checkFeatures,
+  checkOutputs,
+  deadlineOf,
+  entityOf,
+  inOrder,
+  PARAMETER,
+  priorityOf,
+  rowsOf,
+  selectOutputs,
+} from "./request.ts";
+import type { Outcome } from "./statistics.ts";
 
-/** What predicting needs to know of a line. */
-export interface PredictableLine {
-  readonly controller: SwapController;
-  /** Requests since the start of the process. */
-  readonly requests: { answered: number; failed: number };
+/** The features of an entity now, as the online store has them. */
+export interface EntityVector {
+  readonly values: readonly number[];
+  readonly featureDigest: string;
+  /** Age in ms of the newest event that they rest on; -1: there is none. */
+  readonly ageMs: number;
+}
+
+/** One answered row of a line's model, for the log of predictions. */
+export interface Answered {
+  readonly line: string;
+  /** Empty where the caller gave none. */
+  readonly id: string;
+  readonly handle: Handle;
+  readonly arm: Arm;
+  /** Of interleaved rankings: which version gave each row its place; null of all others. */
+  readonly teams: readonly string[] | null;
+  readonly input: Tensor;
+  readonly scores: Float32Array;
+  readonly traceId: string;
 }
 
 export interface PredictPorts {
-  /** By name. */
-  readonly lines: () => ReadonlyMap<string, PredictableLine>;
-  readonly batcher: Batcher;
-  readonly ready: () => boolean;
-  readonly meter: Meter;
+  readonly line: (name: string) => NodeLine | undefined;
+  readonly lineNames: () => readonly string[];
+  /** Looks an entity up in the online store. `entity`: JSON of its key fields. Rejects with an RpcError. */
+  readonly entityVector: (line: string, entity: string, deadlineAt: number) => Promise<EntityVector>;
+  /** How many requests may be in flight. */
+  readonly limit: ConcurrencyLimit;
+  /** Spends a caller's budget; throws the RpcError that tells when it may try again. */
+  readonly spend: (call: GrpcCall, rows: number) => void;
+  /** Called when a model fails where it should not. */
+  readonly onDefect: (line: string, version: number, error: unknown) => void;
+  /** Called after an answer, with what may be logged and mirrored; must not throw and not wait. */
+  readonly onAnswered: (answered: Answered) => void;
+  /** Wall-clock ms. */
+  readonly clock: { now(): number };
   /** Monotonic ms. */
   readonly now: () => number;
 }
 
-const SERVER_NAME = "millrace";
-const SERVER_VERSION = "0.1.0";
-const PLATFORM = "onnx_onnxv1";
-const INFERENCE_SERVICE = "inference.GRPCInferenceService";
-/** Seconds: most answers take well under a millisecond. */
-const DURATION_BUCKETS = [
-  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
-];
+export type InferDone = (error: RpcError | null, response: InferResponse | null) => void;
 
-/** The Open Inference Protocol: a model is a line, its version "" is the champion. */
-export function createPredictHandlers(ports: PredictPorts): Handlers<typeof GRPCInferenceService> {
-  const { lines, batcher, meter, now } = ports;
-  const requests = meter.createCounter("millrace_inference_requests", {
-    description: "ModelInfer calls, by outcome: answered, refused (the request is wrong), failed (we are)",
-  });
-  const duration = meter.createHistogram("millrace_inference_duration_seconds", {
-    description: "From the arrival of a ModelInfer request to its answer",
-    advice: { explicitBucketBoundaries: DURATION_BUCKETS },
-  });
-  const inFlight = meter.createUpDownCounter("millrace_inference_in_flight", {
-    description: "ModelInfer calls being answered",
-  });
+export interface Predictor {
+  /** Answers one request; calls `done` once. Never throws. */
+  infer(request: InferRequest, call: GrpcCall, done: InferDone): void;
+  /** Why no request at all is taken now, whatever its priority; null: some are. Cheap: asked before a request is read. */
+  refusal(): RpcError | null;
+  /** Requests that were refused so since the start of the process. */
+  readonly shed: number;
+}
 
-  const lineOf = (name: string): PredictableLine => {
-    const line = lines().get(name);
+const METHOD = "inference.GRPCInferenceService/ModelInfer";
+/** Of the requests that may be in flight, the part that is open to each priority: who matters most finds room last. */
+const OPEN_TO = [1, 0.9, 0.7] as const;
+const TOO_MANY = RpcError.refusal(
+  "resourceExhausted",
+  "too many requests are in flight: slow down and try again",
+  50,
+);
+
+/** What is known of a request while it is on its way. */
+interface Course {
+  readonly request: InferRequest;
+  readonly call: GrpcCall;
+  readonly line: NodeLine;
+  readonly arrivedAt: number;
+  readonly deadlineAt: number;
+  readonly priority: Priority;
+  /** W3C traceparent of the caller; empty when it sent none. */
+  readonly traceparent: string;
+  readonly done: InferDone;
+}
+
+/** A request whose version is chosen and whose inputs fit. */
+interface Going extends Chosen {
+  readonly inputs: readonly Tensor[];
+  readonly rows: number;
+  /** Parameters that this answer alone has. */
+  readonly extra: Parameters | null;
+  /** Whose ranking is interleaved with the champion's. */
+  readonly partner: Partner | null;
+  readonly teams?: readonly string[];
+}
+
+type JobDone = (error: Error | null, outputs: readonly Tensor[], spent: Spent) => void;
+
+/**
+ * Answers inference requests, whichever way they came: a model is a line, its version "" the champion (or, while a
+ * rollout runs, the arm that the request falls to), "N" a version loaded beside it, or an alias.
+ */
+export function createPredictor(ports: PredictPorts): Predictor {
+  const { now, limit } = ports;
+  let inFlight = 0;
+  let shed = 0;
+
+  const lineOf = (name: string): NodeLine => {
+    const line = ports.line(name);
     if (line !== undefined) return line;
-    const known = [...lines().keys()].join(", ") || "none yet";
-    throw new Refusal("notFound", `model_name: no line ${quoted(name)}; lines here: ${known}`);
+    const known = ports.lineNames().join(", ") || "none yet";
+    throw new RpcError("notFound", `model_name: no line ${quoted(name)}; lines here: ${known}`);
   };
 
-  const acquire = (line: PredictableLine, name: string, version: string): Handle => {
-    const number = versionNumber(version);
-    const handle = number === null ? null : line.controller.acquire(number);
-    if (handle !== null) return handle;
-    if (version === "") throw new Refusal("unavailable", `line ${quoted(name)} has no champion yet`);
-    throw notLoaded(line, name, version);
+  const end = (course: Course, version: number, outcome: Outcome, error: RpcError): void => {
+    const { line, arrivedAt, done } = course;
+    const ms = now() - arrivedAt;
+    line.requests[outcome]++;
+    line.statisticsOf(version).ended(outcome, ms);
+    trace(course, ms, null, error);
+    done(error, null);
   };
 
-  const infer = async (request: ModelInferRequest, line: PredictableLine, handle: Handle) => {
-    const { version, featureNames, featureDigest, artifactDigest } = handle.of;
-    checkOutputs(request);
-    const { matrix, rows, raw } = decodeFeatures(request, featureNames.length);
-    const scores = await batcher.score(handle.model, matrix, rows);
-    const wrong = scores.findIndex((score) => !Number.isFinite(score));
-    if (wrong >= 0) {
-      throw new Refusal("internal", `version ${version} answers ${scores[wrong]} to row ${wrong}`);
-    }
-    line.requests.answered++;
-    return {
-      modelName: request.modelName,
-      modelVersion: String(version),
-      id: request.id,
-      parameters: { model_digest: text(artifactDigest), feature_digest: text(featureDigest) },
-      ...encodeScores(scores, raw),
-    };
+  const fail = (course: Course, version: number, error: unknown): void => {
+    const known = asRpcError(error);
+    if (known.code === "internal") ports.onDefect(course.line.name, version, known.cause ?? known);
+    end(course, version, outcomeOf(known), known);
   };
 
-  const modelInfer = async (request: ModelInferRequest) => {
-    const line = lineOf(request.modelName);
-    const startedAt = now();
-    const labels: Attributes = { line: request.modelName, version: "", outcome: "answered" };
-    inFlight.add(1);
-    let handle: Handle | null = null;
+  /** Chooses the version, checks the inputs against it and lets them wait for their run. */
+  const start = (course: Course, given: readonly Tensor[], extra: Parameters | null): void => {
+    const { request, call, line } = course;
+    let chosen: Chosen | null = null;
     try {
-      handle = acquire(line, request.modelName, request.modelVersion);
-      labels.version = String(handle.of.version);
-      return await infer(request, line, handle);
+      chosen = choose(line, request);
+      const { handle } = chosen;
+      const isLines = handle.of.featureNames.length > 0;
+      const inputs = inOrder(handle.model.signature.inputs, isLines ? given.map(asFeatures) : given);
+      checkOutputs(request, handle);
+      const rows = rowsOf(inputs, handle);
+      if (isLines) checkFeatures(inputs[0] as Tensor);
+      ports.spend(call, rows);
+      const partner = isLines && rows > 1 ? acquirePartner(line, request) : null;
+      run(course, { ...chosen, inputs, rows, extra, partner });
     } catch (error) {
-      const isOurs = !(error instanceof Refusal) || ["internal", "unavailable"].includes(error.code);
-      labels.outcome = isOurs ? "failed" : "refused";
-      line.requests.failed++;
+      chosen?.handle.release();
+      fail(course, chosen?.handle.of.version ?? 0, error);
+    }
+  };
+
+  /** Throws, with the handles still held, when there is too much to do. */
+  const run = (course: Course, going: Going): void => {
+    const { handle, partner } = going;
+    const { version } = handle.of;
+    const statistics = course.line.statisticsOf(version);
+    try {
+      submit(course, handle, going, (error, outputs, spent) => {
+        statistics.inFlight--;
+        inFlight--;
+        if (error === null && partner !== null) return runPartner(course, going, partner, outputs, spent);
+        finish(course, going, error, outputs, spent);
+      });
+    } catch (error) {
+      partner?.handle.release();
       throw error;
-    } finally {
-      handle?.release();
-      inFlight.add(-1);
-      requests.add(1, labels);
-      duration.record((now() - startedAt) / 1_000, { line: request.modelName, version: labels.version });
+    }
+    statistics.inFlight++;
+    inFlight++;
+  };
+
+  const submit = (course: Course, { lane }: Handle, { inputs, rows }: Going, done: JobDone): void => {
+    const { call, arrivedAt, deadlineAt, priority } = course;
+    lane.submit({
+      inputs,
+      rows,
+      priority,
+      arrivedAt,
+      deadlineAt,
+      isCancelled: () => call.isCancelled(),
+      done,
+    });
+  };
+
+  /** The same rows for the challenger of rankings; where it cannot answer the champion does alone. */
+  const runPartner = (
+    course: Course,
+    going: Going,
+    partner: Partner,
+    outputs: readonly Tensor[],
+    spent: Spent,
+  ): void => {
+    const alone = (): void => {
+      partner.handle.release();
+      finish(course, going, null, outputs, spent);
+    };
+    try {
+      submit(course, partner.handle, going, (error, others) => {
+        const shown = error === null ? interleaveScores(partner, outputs[0], others[0]) : null;
+        if (shown === null) return alone();
+        partner.handle.release();
+        finish(course, { ...going, arm: shown.arm, teams: shown.teams }, null, [shown.scores], spent);
+      });
+    } catch {
+      alone();
+    }
+  };
+
+  /** Answers, and lets the model go. */
+  const finish = (
+    course: Course,
+    going: Going,
+    error: Error | null,
+    outputs: readonly Tensor[],
+    spent: Spent,
+  ): void => {
+    const { request, line, arrivedAt, traceparent, done } = course;
+    const { handle, arm, inputs, rows, extra } = going;
+    const { version, featureNames } = handle.of;
+    const ms = spent.endedAt - arrivedAt;
+    limit.observe(ms, inFlight);
+    let response: InferResponse;
+    try {
+      if (error !== null) throw error;
+      if (featureNames.length > 0) checkScores(outputs[0] as Tensor, version);
+      response = {
+        modelName: request.modelName,
+        modelVersion: String(version),
+        id: request.id,
+        parameters: receiptOf(handle, arm, traceparent, extra),
+        outputs: selectOutputs(request, handle, outputs),
+      };
+    } catch (failure) {
+      fail(course, version, failure);
+      return handle.release();
+    }
+    line.statisticsOf(version).answered(ms, rows, spent, ports.clock.now());
+    line.requests.answered++;
+    line.recent.offer(inputs, spent.endedAt);
+    trace(course, ms, spent, null);
+    // Before the answer: the request's bytes go with it.
+    if (featureNames.length > 0) {
+      ports.onAnswered({
+        line: line.name,
+        id: request.id,
+        handle,
+        arm,
+        teams: going.teams ?? null,
+        input: inputs[0] as Tensor,
+        scores: (outputs[0] as Tensor).data as Float32Array,
+        traceId: traceIdOf(traceparent),
+      });
+    }
+    done(null, response);
+    handle.release();
+  };
+
+  const startWithEntity = async (course: Course, entity: string): Promise<void> => {
+    const { request, line, deadlineAt } = course;
+    try {
+      if (request.inputs.length > 0) {
+        throw new RpcError(
+          "invalidArgument",
+          `inputs: ${request.inputs.length} tensors beside the parameter "${PARAMETER.entity}": send one of them`,
+        );
+      }
+      const vector = await ports.entityVector(line.name, entity, deadlineAt);
+      const wanted = line.controller.champion?.featureDigest;
+      if (wanted !== undefined && wanted !== vector.featureDigest) {
+        const which = `${vector.featureDigest.slice(0, 12)}, the model wants ${wanted.slice(0, 12)}`;
+        throw new RpcError(
+          "failedPrecondition",
+          `the online store has feature definition ${which}: try again later`,
+        );
+      }
+      const extra = new Map([["feature_age_ms", BigInt(vector.ageMs)]]);
+      start(course, [featureTensor(Float32Array.from(vector.values), 1)], extra);
+    } catch (error) {
+      fail(course, 0, error);
+    }
+  };
+
+  const startLoaded = (course: Course): void => {
+    try {
+      const entity = entityOf(course.request);
+      if (entity === undefined) start(course, course.request.inputs, null);
+      else void startWithEntity(course, entity);
+    } catch (error) {
+      fail(course, 0, error);
+    }
+  };
+
+  /** Of a line whose models were let go to make room: the first request brings them back. */
+  const startWhenLoaded = async (course: Course): Promise<void> => {
+    const { line, deadlineAt } = course;
+    try {
+      if (line.isUnloaded)
+        throw new RpcError("unavailable", `line ${quoted(line.name)} was unloaded: load it first`);
+      await withDeadline(deadlineAt - now(), `loading line ${line.name}`, line.load());
+      startLoaded(course);
+    } catch (error) {
+      fail(course, 0, error);
     }
   };
 
   return {
-    serverLive: () => ({ live: true }),
-    serverReady: () => ({ ready: ports.ready() && [...lines().values()].some(hasChampion) }),
-    modelReady: ({ name, version }) => {
-      const line = lines().get(name);
-      const number = versionNumber(version);
-      const loaded = line?.controller.loaded ?? [];
-      return {
-        ready: number === undefined ? loaded.length > 0 : loaded.some((model) => model.version === number),
-      };
-    },
-    serverMetadata: () => ({ name: SERVER_NAME, version: SERVER_VERSION, extensions: [] }),
-    modelMetadata: ({ name, version }) => {
-      const line = lineOf(name);
-      const number = versionNumber(version);
-      const { loaded, champion } = line.controller;
-      const model = number === undefined ? champion : loaded.find((one) => one.version === number);
-      if (model === undefined) throw notLoaded(line, name, version);
-      if (model === null) throw new Refusal("unavailable", `line ${quoted(name)} has no champion yet`);
-      return {
-        name,
-        versions: loaded.map((one) => String(one.version)),
-        platform: PLATFORM,
-        inputs: [{ name: MODEL_INPUT, datatype: "FP32", shape: [-1n, BigInt(model.featureNames.length)] }],
-        outputs: [{ name: MODEL_OUTPUT, datatype: "FP32", shape: [-1n] }],
-        properties: {
-          champion: String(champion?.version ?? ""),
-          model_digest: model.artifactDigest,
-          feature_digest: model.featureDigest,
-          features: JSON.stringify(model.featureNames),
-        },
-      };
-    },
-    modelInfer,
-  };
-}
-
-/** The standard health protocol, for the server as a whole ("") and for the inference service. */
-export function createHealthHandlers(ready: () => boolean): Handlers<typeof Health> {
-  const { SERVING, NOT_SERVING } = HealthCheckResponse_ServingStatus;
-  return {
-    check: ({ service }) => {
-      if (service !== "" && service !== INFERENCE_SERVICE) {
-        throw new Refusal("notFound", `service: ${quoted(service)}, expected "" or "${INFERENCE_SERVICE}"`);
+    infer: (request, call, done) => {
+      const arrivedAt = now();
+      let line: NodeLine;
+      try {
+        line = lineOf(request.modelName);
+      } catch (error) {
+        return done(asRpcError(error), null);
       }
-      return { status: ready() ? SERVING : NOT_SERVING };
+      const deadlineAt = deadlineOf(request, call, arrivedAt);
+      const traceparent = call.metadata("traceparent") ?? "";
+      const priority = priorityOf(request, line);
+      const course: Course = { request, call, line, arrivedAt, deadlineAt, priority, traceparent, done };
+      if (inFlight >= limit.limit * OPEN_TO[priority]) return fail(course, 0, TOO_MANY);
+      line.usedAt = arrivedAt;
+      if (line.controller.isParked) return void startWhenLoaded(course);
+      startLoaded(course);
+    },
+    refusal: () => {
+      if (inFlight < limit.limit) return null;
+      shed++;
+      return TOO_MANY;
+    },
+    get shed() {
+      return shed;
     },
   };
 }
 
-function hasChampion(line: PredictableLine): boolean {
-  return line.controller.champion !== null;
+/** Spans of a call whose trace is recorded: the whole, its wait and its run. */
+function trace(
+  { line, request, arrivedAt, traceparent }: Course,
+  ms: number,
+  spent: Spent | null,
+  error: RpcError | null,
+): void {
+  if (traceparent === "" || !isSampled(traceparent)) return;
+  const attributes = {
+    "rpc.system.name": "grpc",
+    "rpc.method": METHOD,
+    "millrace.line": line.name,
+    "millrace.version": request.modelVersion,
+  };
+  const whole = { name: METHOD, kind: SpanKind.SERVER, startedAt: arrivedAt, ms, attributes };
+  if (error !== null) return recordSpans(traceparent, { ...whole, error: error.message }, []);
+  const { queueMs, computeMs, batchRows } = spent as Spent;
+  const computedAt = arrivedAt + ms - computeMs;
+  recordSpans(traceparent, whole, [
+    { name: "inference queue", startedAt: computedAt - queueMs, ms: queueMs },
+    {
+      name: "inference compute",
+      startedAt: computedAt,
+      ms: computeMs,
+      attributes: { "millrace.batch_rows": batchRows },
+    },
+  ]);
 }
 
-/** undefined: the champion. null: not the number of any version. */
-function versionNumber(text: string): number | null | undefined {
-  if (text === "") return undefined;
-  return /^[1-9]\d{0,14}$/.test(text) ? Number(text) : null;
-}
-
-function notLoaded(line: PredictableLine, name: string, version: string): Refusal {
-  const loaded = line.controller.loaded.map((model) => model.version).join(", ") || "none";
-  return new Refusal(
-    "notFound",
-    `model_version: version ${quoted(version)} of line ${quoted(name)} is not loaded; loaded: ${loaded}`,
-  );
-}
-
-function text(value: string): { parameterChoice: { case: "stringParam"; value: string } } {
-  return { parameterChoice: { case: "stringParam", value } };
+/** Throws an RpcError: a line's model answers one finite number per row. */
+function checkScores({ data }: Tensor, version: number): void {
+  const scores = data as Float32Array;
+  for (let row = 0; row < scores.length; row++) {
+    if (Number.isFinite(scores[row])) continue;
+    throw new RpcError("internal", `version ${version} answers ${scores[row]} to row ${row}`);
+  }
 }

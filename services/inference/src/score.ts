@@ -1,6 +1,7 @@
 import { type FeatureVector, lineTopic, type Prediction, readVector } from "@millrace/contracts";
+import { assign } from "@millrace/rollout";
 import { type Clock, type Log, sleep, withDeadline } from "@millrace/runtime";
-import type { Handle, SwapController } from "@millrace/serving";
+import { type Handle, type SwapController, scoreInLane, type VersionModel } from "@millrace/serving";
 import {
   type Broker,
   type CheckpointStore,
@@ -33,6 +34,8 @@ export interface ScoredLine {
   readonly controller: SwapController;
   /** Digest of the line's present feature definition; null while it is not known. */
   readonly featureDigest: () => string | null;
+  /** Says that the models are in use; brings them back when they were let go. */
+  readonly use: () => Promise<void>;
 }
 
 const NOTHING: ScoreCounts = { predictions: 0, skipped: 0, streamTimeMs: 0 };
@@ -40,12 +43,12 @@ const LOOK_MS = 100;
 
 /**
  * One partition of `LINE.features` to `LINE.predictions`: each vector scored by the champion, and beside it by the
- * shadows of the same feature definition. While no champion fits a vector, or it cannot answer, the partition waits.
+ * challenger and the shadows of the same feature definition; while a rollout runs, the vector's id decides who answers. While no champion fits a vector, or it cannot answer, the partition waits.
  * Vectors of a former definition are passed over once the champion has the line's present one: they are read again
  * after a crash, or came late, and no champion for them will come.
  */
 function createScoreTask(
-  { name: line, controller, featureDigest }: ScoredLine,
+  { name: line, controller, featureDigest, use }: ScoredLine,
   ports: { readonly clock: Clock; readonly log: Log },
   snapshot: unknown,
   stopping: AbortSignal,
@@ -89,56 +92,70 @@ function createScoreTask(
 
   /** Scores and emits a run with what serves now; or emits nothing and says what is in the way. */
   const tryScore = async (run: readonly Scorable[], emit: Emit): Promise<Obstacle | null> => {
+    try {
+      await use();
+    } catch (error) {
+      return { reason: `the champion does not load: ${(error as Error).message}`, error };
+    }
     const serving = controller.acquireAll();
     if (serving === null) return { reason: "there is no champion yet" };
-    const { champion, shadows } = serving;
-    const { version, artifactDigest, featureNames } = champion.of;
+    const { champion, beside, division } = serving;
     try {
       const unfit = misfit(champion, (run[0] as Scorable).vector);
       if (unfit !== null) return { reason: unfit };
-      const matrix = matrixOf(run, featureNames.length);
-      const scores = await champion.model.score(matrix, run.length);
-      if (!scores.every(Number.isFinite)) return { reason: `version ${version} answers what is no number` };
-      const beside = await scoreShadows(shadows, run, matrix);
+      const matrix = matrixOf(run, champion.of.featureNames.length);
+      const answers = [{ of: champion.of, scores: await scoreInLane(champion, matrix, run.length) }];
+      answers.push(...(await scoreBeside(beside, run, matrix)));
       run.forEach(({ record, vector }, row) => {
+        const chosen = division === null ? null : assign(division.plan, vector.id);
+        const answer = answers.find(({ of }) => of.version === chosen?.arm.version) ?? (answers[0] as Answer);
+        const { version, artifactDigest, datasetDigest } = answer.of;
+        const others = answers.filter((one) => one !== answer);
         const prediction: Prediction = {
           id: vector.id,
           time: vector.time,
-          score: scores[row] as number,
+          score: answer.scores[row] as number,
           version,
           model: artifactDigest,
           features: vector.features,
-          shadows: Object.fromEntries(beside.map((shadow) => [shadow.version, shadow.scores[row] as number])),
+          shadows: Object.fromEntries(others.map(({ of, scores }) => [of.version, scores[row] as number])),
           predictedAtMs: clock.now(),
+          dataset: datasetDigest,
+          arm: answer.of === champion.of ? "champion" : "challenger",
+          propensity: chosen?.propensity ?? 1,
+          origin: "stream",
         };
         emit(record, predictions, { key: vector.id, value: JSON.stringify(prediction) });
       });
       return null;
     } catch (error) {
-      return { reason: `version ${version} fails`, error };
+      return { reason: `version ${champion.of.version} fails: ${(error as Error).message}`, error };
     } finally {
       champion.release();
-      for (const shadow of shadows) shadow.release();
+      for (const one of beside) one.release();
     }
   };
 
-  /** Shadows are for comparison: one that does not fit or fails is left out. */
-  const scoreShadows = async (
-    shadows: readonly Handle[],
+  /** The others are for comparison: one that does not fit or fails is left out. */
+  const scoreBeside = async (
+    beside: readonly Handle[],
     run: readonly Scorable[],
     matrix: Float32Array,
-  ): Promise<{ version: number; scores: Float32Array }[]> => {
-    const results: { version: number; scores: Float32Array }[] = [];
-    for (const { of, model } of shadows) {
+  ): Promise<Answer[]> => {
+    const answers: Answer[] = [];
+    for (const handle of beside) {
+      const { of } = handle;
       if (of.featureDigest !== (run[0] as Scorable).vector.features) continue;
       try {
-        const scores = await model.score(matrix, run.length);
-        if (scores.every(Number.isFinite)) results.push({ version: of.version, scores });
+        answers.push({ of, scores: await scoreInLane(handle, matrix, run.length) });
       } catch (error) {
-        log.warn({ line, version: of.version, err: error }, "a shadow fails: it is left out");
+        log.warn(
+          { line, version: of.version, err: error },
+          "a version beside the champion fails: it is left out",
+        );
       }
     }
-    return results;
+    return answers;
   };
 
   return {
@@ -162,6 +179,11 @@ function createScoreTask(
     counts: () => counts,
     held: () => held,
   };
+}
+
+interface Answer {
+  readonly of: VersionModel;
+  readonly scores: Float32Array;
 }
 
 /** Why a run cannot be scored now. */
@@ -240,6 +262,7 @@ const CHECKPOINT_MS = 2_000;
 const RECORDS_MAX = 512;
 const RESTART_MS = 500;
 const STOP_MS = 3_000;
+const STOP_STARTING_MS = 500;
 
 /**
  * Keeps a line's feature stream scored. While Kafka is away the step is started again and again, from its last
@@ -275,9 +298,11 @@ export function keepScoring(line: ScoredLine, ports: ScoringPorts): Scoring {
       step = await Promise.race([starting, ended.then(() => null)]);
       await Promise.race([failed.promise, ended]);
     } finally {
+      // What has not started, because Kafka is away, has nothing to save.
+      const deadlineMs = step === null ? STOP_STARTING_MS : STOP_MS;
       step = null;
       const stop = starting.then((started) => started.stop());
-      await withDeadline(STOP_MS, `stopping ${definition.name}`, stop);
+      await withDeadline(deadlineMs, `stopping ${definition.name}`, stop);
     }
   };
 

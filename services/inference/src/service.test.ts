@@ -1,180 +1,34 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import {
-  canonicalJson,
-  GRPCInferenceService,
-  Health,
-  HealthCheckResponse_ServingStatus,
-  type ModelInferRequestSchema,
-  registryApi,
-} from "@millrace/contracts";
-import flights from "@millrace/line-flights";
-import { featureNames, featurePart } from "@millrace/lines";
-import { loadModel } from "@millrace/onnx";
-import { constantModel, logisticModel } from "@millrace/onnx-graph";
-import { createRpcClient, type RpcClient } from "@millrace/rpc";
-import { createLog, type Service, sha256Hex, sleep, systemClock } from "@millrace/runtime";
-import { createMemoryBroker, type MemoryObjects, memoryObjects } from "@millrace/testkit";
+import { GRPCInferenceService, HealthCheckResponse_ServingStatus } from "@millrace/contracts";
+import { createRpcClient } from "@millrace/rpc";
+import { sha256Hex, sleep } from "@millrace/runtime";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type AspiredSource, buildInference } from "./service.ts";
-import { serveInference } from "./wiring.ts";
+import {
+  championOf,
+  expectedScore,
+  FakeRegistry,
+  FEATURE_DIGEST,
+  type Infer,
+  LINE,
+  modelBytes,
+  NAMES,
+  rowOf,
+  until,
+  WIDTH,
+  World,
+} from "./testing/world.ts";
 
-const log = createLog("test", "silent");
-const FEATURE_DIGEST = sha256Hex(canonicalJson(featurePart(flights)));
-const NAMES = featureNames(flights);
-const WIDTH = NAMES.length;
-
-/** A registry in this process: what it says, and whether it answers. */
-class FakeRegistry implements AspiredSource {
-  available = true;
-  hasLine = true;
-  set: registryApi.AspiredSet | null = null;
-  #look: () => void = () => {};
-
-  lines() {
-    if (!this.available) return Promise.reject(new Error("registry is away"));
-    const line = { name: flights.name, digest: "d", definitionJson: canonicalJson(flights) };
-    return Promise.resolve(this.hasLine ? [line] : []);
-  }
-  sets() {
-    if (!this.available) return Promise.reject(new Error("registry is away"));
-    return Promise.resolve(this.set === null ? [] : [this.set]);
-  }
-  onChange(look: () => void) {
-    this.#look = look;
-    return () => {};
-  }
-  announce(): void {
-    this.#look();
-  }
-}
-
-type InferenceClient = RpcClient<typeof GRPCInferenceService>;
-
-interface Node {
-  readonly url: string;
-  readonly service: Service;
-  readonly client: InferenceClient;
-  readonly health: RpcClient<typeof Health>;
-  stop(): Promise<void>;
-}
-
-let folder: string;
-let objects: MemoryObjects;
-let registry: FakeRegistry;
-const nodes: Node[] = [];
-
+let world: World;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "millrace-inference-"));
-  objects = memoryObjects();
-  registry = new FakeRegistry();
+  world = await World.create();
 });
-afterEach(async () => {
-  for (const node of nodes.splice(0)) await node.stop();
-  await rm(folder, { recursive: true });
-});
-
-async function startNode(token: string | null = null): Promise<Node> {
-  const service = buildInference(
-    { MILLRACE_DATA: folder },
-    {
-      source: registry,
-      objects,
-      broker: createMemoryBroker(),
-      loadModel: (bytes) => loadModel(bytes, { threads: 1 }),
-      serve: (handlers) => serveInference(handlers, { host: "127.0.0.1", port: 0, token, log }),
-      clock: systemClock,
-      now: () => performance.now(),
-      log,
-      close: async () => {},
-    },
-  );
-  await service.start(new AbortController().signal);
-  const url = `127.0.0.1:${service.port()}`;
-  const client = createRpcClient(GRPCInferenceService, url, { token });
-  const health = createRpcClient(Health, url, { token });
-  let stopped: Promise<void> | undefined;
-  const stop = async (): Promise<void> => {
-    stopped ??= (async () => {
-      await service.stop(2_000);
-      client.close();
-      health.close();
-    })();
-    return stopped;
-  };
-  const node: Node = { url, service, client, health, stop };
-  nodes.push(node);
-  return node;
-}
-
-const describeModel = (recipe: string) => ({ features: NAMES, featureDigest: FEATURE_DIGEST, recipe });
-/** Version 1 answers 0.25 always; later ones a logistic score of the first feature, shifted by the version. */
-function modelBytes(version: number): Uint8Array {
-  if (version === 1) return constantModel(describeModel("baseline"), 0.25);
-  const each = (value: number): number[] => NAMES.map(() => value);
-  return logisticModel(describeModel("logistic"), {
-    weights: NAMES.map((_, i) => (i === 0 ? 1 : 0)),
-    bias: version,
-    means: each(0),
-    scales: each(1),
-    fill: each(0),
-  });
-}
-const expectedScore = (version: number, x: number): number =>
-  version === 1 ? 0.25 : 1 / (1 + Math.exp(-(x + version)));
-
-async function modelOf(version: number, role: string) {
-  const bytes = modelBytes(version);
-  const artifactDigest = await objects.put(bytes);
-  return {
-    version: BigInt(version),
-    role,
-    artifactDigest,
-    artifactBytes: BigInt(bytes.length),
-    featureDigest: FEATURE_DIGEST,
-    featureNames: NAMES,
-  };
-}
-
-async function aspire(generation: number, champion: number, ...shadows: number[]): Promise<void> {
-  const set = create(registryApi.AspiredSetSchema, {
-    line: flights.name,
-    generation: BigInt(generation),
-    models: [
-      await modelOf(champion, "champion"),
-      ...(await Promise.all(shadows.map((version) => modelOf(version, "shadow")))),
-    ],
-  });
-  registry.set = set;
-  registry.announce();
-}
-
-async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 1_000 && !(await what()); i++) await sleep(5);
-  expect(await what()).toBe(true);
-}
-
-const championOf = (node: Node): unknown => node.service.lines()[flights.name]?.details["champion"];
-
-type Infer = MessageInitShape<typeof ModelInferRequestSchema>;
-function rowOf(x: number, change: Infer = {}): Infer {
-  const row = new Array<number>(WIDTH).fill(0);
-  row[0] = x;
-  return {
-    modelName: flights.name,
-    inputs: [
-      { name: "features", datatype: "FP32", shape: [1n, BigInt(WIDTH)], contents: { fp32Contents: row } },
-    ],
-    ...change,
-  };
-}
+afterEach(() => world.stop());
 
 describe("inference", () => {
   it("speaks the Open Inference Protocol about a line and its versions", async () => {
-    await aspire(1, 2, 1);
-    const node = await startNode();
+    await world.aspire(1, 2, 1);
+    const node = await world.startNode();
     const { client } = node;
     await until(() => node.service.ready());
     expect(await client.serverLive({})).toMatchObject({ live: true });
@@ -207,8 +61,8 @@ describe("inference", () => {
   });
 
   it("answers typed and raw requests alike, with id, version and receipt", async () => {
-    await aspire(1, 2, 1);
-    const node = await startNode();
+    await world.aspire(1, 2, 1);
+    const node = await world.startNode();
     const { client } = node;
     await until(() => node.service.ready());
     const typed = await client.modelInfer(rowOf(0.5, { id: "call-1" }));
@@ -236,8 +90,8 @@ describe("inference", () => {
   });
 
   it("says what is wrong with a request, and whose fault it is", async () => {
-    await aspire(1, 1);
-    const node = await startNode();
+    await world.aspire(1, 1);
+    const node = await world.startNode();
     const { client } = node;
     await until(() => node.service.ready());
     const cases: [Infer, string, RegExp][] = [
@@ -246,7 +100,7 @@ describe("inference", () => {
       [rowOf(0, { modelVersion: "9" }), "notFound", /version "9" of line "flights" is not loaded; loaded: 1/],
       [rowOf(0, { modelVersion: "01" }), "notFound", /version "01"/],
       [rowOf(0, { modelVersion: "../1" }), "notFound", /version/],
-      [rowOf(0, { inputs: [] }), "invalidArgument", /inputs: 0 tensors/],
+      [rowOf(0, { inputs: [] }), "invalidArgument", /inputs: missing "features"/],
       [rowOf(0, { outputs: [{ name: "label" }] }), "invalidArgument", /outputs\[0\]\.name: "label"/],
     ];
     for (const [request, code, message] of cases) {
@@ -255,13 +109,13 @@ describe("inference", () => {
         message: expect.stringMatching(message),
       });
     }
-    const status = node.service.lines()[flights.name];
+    const status = node.service.lines()[LINE];
     expect(status?.counts).toMatchObject({ requests: 5, failed: 5 });
   });
 
   it("answers the standard health check", async () => {
-    await aspire(1, 1);
-    const node = await startNode();
+    await world.aspire(1, 1);
+    const node = await world.startNode();
     await until(() => node.service.ready());
     const { SERVING } = HealthCheckResponse_ServingStatus;
     for (const service of ["", "inference.GRPCInferenceService"]) {
@@ -271,8 +125,8 @@ describe("inference", () => {
   });
 
   it("is not ready before each known line has a champion, and stays ready when a line comes later", async () => {
-    const node = await startNode();
-    await until(async () => node.service.lines()[flights.name] !== undefined);
+    const node = await world.startNode();
+    await until(async () => node.service.lines()[LINE] !== undefined);
     expect(node.service.ready()).toBe(false);
     expect(await node.client.serverReady({})).toMatchObject({ ready: false });
     expect(await node.client.serverLive({})).toMatchObject({ live: true });
@@ -280,24 +134,24 @@ describe("inference", () => {
       code: "unavailable",
       message: expect.stringContaining("no champion yet"),
     });
-    await aspire(1, 1);
+    await world.aspire(1, 1);
     await until(() => node.service.ready());
     await node.stop();
     expect(node.service.ready()).toBe(false);
 
-    registry = new FakeRegistry();
-    registry.hasLine = false;
-    await rm(join(folder, "last-good.json"));
-    const empty = await startNode();
+    world.registry = new FakeRegistry();
+    world.registry.hasLine = false;
+    await rm(join(world.folder, "last-good.json"));
+    const empty = await world.startNode();
     await until(() => empty.service.ready());
-    registry.hasLine = true;
-    registry.announce();
-    await until(() => empty.service.lines()[flights.name] !== undefined);
+    world.registry.hasLine = true;
+    world.registry.announce();
+    await until(() => empty.service.lines()[LINE] !== undefined);
     expect(empty.service.ready()).toBe(true);
   });
 
   it("asks for the token where one is set", async () => {
-    const node = await startNode("0123456789abcdef");
+    const node = await world.startNode("0123456789abcdef");
     expect(await node.client.serverLive({})).toMatchObject({ live: true });
     const stranger = createRpcClient(GRPCInferenceService, node.url, {
       token: null,
@@ -307,8 +161,8 @@ describe("inference", () => {
   });
 
   it("swaps under load without a failed or a wrong answer, and keeps few files", async () => {
-    await aspire(1, 1);
-    const node = await startNode();
+    await world.aspire(1, 1);
+    const node = await world.startNode();
     await until(() => node.service.ready());
     let stop = false;
     let calls = 0;
@@ -333,19 +187,19 @@ describe("inference", () => {
     const SWAPS = 30;
     await until(() => versions.has("1"));
     for (let n = 2; n <= SWAPS; n++) {
-      await aspire(n, n, n - 1);
+      await world.aspire(n, n, n - 1);
       await until(() => championOf(node) === n && versions.has(String(n)));
     }
     stop = true;
     await Promise.all(callers);
     expect(wrong).toEqual([]);
     expect(versions.size).toBe(SWAPS);
-    const status = node.service.lines()[flights.name];
+    const status = node.service.lines()[LINE];
     expect(status?.counts).toMatchObject({ requests: calls, failed: 0 });
     expect(status?.details).toMatchObject({ generation: SWAPS, loaded: [SWAPS, SWAPS - 1], failures: [] });
-    await until(async () => (await readdir(join(folder, "models"))).length <= 8);
-    await until(() => node.service.lines()[flights.name]?.details["lastSwap"] !== null);
-    expect(node.service.lines()[flights.name]?.details["lastSwap"]).toMatchObject({
+    await until(async () => (await readdir(join(world.folder, "models"))).length <= 8);
+    await until(() => node.service.lines()[LINE]?.details["lastSwap"] !== null);
+    expect(node.service.lines()[LINE]?.details["lastSwap"]).toMatchObject({
       version: expect.any(Number),
       atMs: expect.any(Number),
       ms: { fetch: expect.any(Number), drain: expect.any(Number), total: expect.any(Number) },
@@ -353,103 +207,106 @@ describe("inference", () => {
   }, 60_000);
 
   it("serves on when the new artifact is missing or damaged, says why, and heals by itself", async () => {
-    await aspire(1, 1);
-    const node = await startNode();
+    await world.aspire(1, 1);
+    const node = await world.startNode();
     await until(() => node.service.ready());
     const digest = sha256Hex(modelBytes(2));
-    await aspire(2, 2);
+    await world.aspire(2, 2);
     await until(() => championOf(node) === 2);
-    await aspire(3, 3);
+    await world.aspire(3, 3);
     await until(() => championOf(node) === 3);
 
     const bytes = modelBytes(4);
     const broken = sha256Hex(bytes);
-    await objects.put(bytes);
-    objects.damage(broken, modelBytes(2));
+    await world.objects.put(bytes);
+    world.objects.damage(broken, modelBytes(2));
     await aspireDamaged(4, 4, broken);
     const failures = (): { version: number; stage: string; reason: string }[] =>
-      node.service.lines()[flights.name]?.details["failures"] as never;
+      node.service.lines()[LINE]?.details["failures"] as never;
     await until(() => failures().length === 1);
     expect(failures()[0]).toMatchObject({ version: 4, stage: "fetch" });
     expect((await node.client.modelInfer(rowOf(1))).modelVersion).toBe("3");
-    objects.damage(broken, bytes);
+    world.objects.damage(broken, bytes);
     await until(() => championOf(node) === 4);
     expect(failures()).toEqual([]);
     expect(digest).not.toBe(broken);
   });
 
   async function aspireDamaged(generation: number, version: number, digest: string): Promise<void> {
-    const model = { ...(await modelOf(1, "champion")), version: BigInt(version), artifactDigest: digest };
-    registry.set = create(registryApi.AspiredSetSchema, {
-      line: flights.name,
+    const model = {
+      ...(await world.modelOf(1, "champion")),
+      version: BigInt(version),
+      artifactDigest: digest,
+    };
+    world.put({
+      line: LINE,
       generation: BigInt(generation),
       models: [{ ...model, artifactBytes: BigInt(modelBytes(version).length) }],
     });
-    registry.announce();
   }
 
   it("starts from its own disk in seconds when nobody else can be reached", async () => {
-    await aspire(6, 5, 1);
-    const first = await startNode();
+    await world.aspire(6, 5, 1);
+    const first = await world.startNode();
     await until(() => championOf(first) === 5);
     await until(() =>
-      readFile(join(folder, "last-good.json")).then(
+      readFile(join(world.folder, "last-good.json")).then(
         () => true,
         () => false,
       ),
     );
     await first.stop();
 
-    registry.available = false;
-    objects.available = false;
+    world.registry.available = false;
+    world.objects.available = false;
     const startedAt = performance.now();
-    const second = await startNode();
+    const second = await world.startNode();
     await until(() => second.service.ready());
     const answer = await second.client.modelInfer(rowOf(0.5));
     expect(performance.now() - startedAt).toBeLessThan(3_000);
     expect(answer.modelVersion).toBe("5");
     expect(answer.outputs[0]?.contents?.fp32Contents[0]).toBeCloseTo(expectedScore(5, 0.5), 6);
 
-    registry.available = true;
-    objects.available = true;
-    await aspire(7, 6);
+    world.registry.available = true;
+    world.objects.available = true;
+    await world.aspire(7, 6);
     await until(() => championOf(second) === 6);
-    await aspire(2, 1);
-    registry.announce();
+    await world.aspire(2, 1);
+    world.registry.announce();
     await sleep(50);
     expect(championOf(second)).toBe(6);
   });
 
   it("does not serve a damaged file from its disk, and waits for the store instead", async () => {
-    await aspire(1, 2);
-    const first = await startNode();
+    await world.aspire(1, 2);
+    const first = await world.startNode();
     await until(() => championOf(first) === 2);
     await until(() =>
-      readFile(join(folder, "last-good.json")).then(
+      readFile(join(world.folder, "last-good.json")).then(
         () => true,
         () => false,
       ),
     );
     await first.stop();
-    const [file] = await readdir(join(folder, "models"));
-    const path = join(folder, "models", file as string);
+    const [file] = await readdir(join(world.folder, "models"));
+    const path = join(world.folder, "models", file as string);
     const bytes = await readFile(path);
     bytes[bytes.length - 20] = (bytes[bytes.length - 20] as number) ^ 1;
     await writeFile(path, bytes);
 
-    registry.available = false;
-    objects.available = false;
-    const second = await startNode();
+    world.registry.available = false;
+    world.objects.available = false;
+    const second = await world.startNode();
     await sleep(100);
     expect(second.service.ready()).toBe(false);
-    objects.available = true;
+    world.objects.available = true;
     await until(() => second.service.ready());
   });
 
   it("starts with a damaged last-good file as a new node does", async () => {
-    await writeFile(join(folder, "last-good.json"), '{"flights": {"generation": "x"}}');
-    await aspire(1, 1);
-    const node = await startNode();
+    await writeFile(join(world.folder, "last-good.json"), '{"flights": {"generation": "x"}}');
+    await world.aspire(1, 1);
+    const node = await world.startNode();
     await until(() => championOf(node) === 1);
   });
 });

@@ -1,21 +1,27 @@
 import { canonicalJson, type registryApi } from "@millrace/contracts";
-import { checkLine, featurePart, isLearning } from "@millrace/lines";
+import { DEFAULT_SERVE, featurePart, isLearning, type ServePolicy, storedLine } from "@millrace/lines";
 import { type Clock, every, type Log, type Meter, sha256Hex, sleep, withSpan } from "@millrace/runtime";
 import {
   type Artifacts,
   type AspiredSet,
-  type Loader,
+  type Batcher,
+  recentRequests,
+  type ServedModel,
   SwapController,
   type SwapOutcome,
-  type SwapStages,
+  type VersionModel,
 } from "@millrace/serving";
+import type { RolloutStrategy } from "@millrace/versions";
 import type { LastGood } from "./last-good.ts";
+import { NodeLine } from "./line.ts";
 
 /** An aspired set as the registry has it, in plain numbers. */
 export interface AspiredRecord extends AspiredSet {
   readonly changedAtMs: number;
   /** W3C traceparent of the loop that asks for it; empty when there is none. */
   readonly traceparent: string;
+  /** How the line wanted to be served when the set was kept; null where that is not known. */
+  readonly serve: ServePolicy | null;
 }
 
 /** What the registry says, and when to ask it again. */
@@ -26,26 +32,26 @@ export interface AspiredSource {
   onChange(look: () => void): () => void;
 }
 
-/** The models of one line in this node. */
-export interface ServedLine {
-  readonly name: string;
-  readonly controller: SwapController;
-  /** Digest of the present feature definition; null until the registry has answered. */
-  featureDigest: string | null;
-  /** The swap that serves now, and when it began to. */
-  lastSwap: { readonly version: number | null; readonly ms: SwapStages; readonly atMs: number } | null;
-}
-
 export interface SwapPorts {
   readonly source: AspiredSource;
   readonly artifacts: Artifacts;
-  readonly loadModel: Loader;
+  /** Tries a model where it can do no harm, and checks who signed it; rejects with the reason why it may not be loaded. */
+  readonly prove: (bytes: Uint8Array, of: VersionModel, line: NodeLine) => Promise<void>;
+  readonly loadModel: (bytes: Uint8Array, of: VersionModel, line: NodeLine) => Promise<ServedModel>;
+  readonly batcher: Batcher;
   readonly lastGood: LastGood;
   readonly meter: Meter;
   readonly clock: Clock;
   /** Monotonic ms. */
   readonly now: () => number;
   readonly log: Log;
+}
+
+export interface SwapListener {
+  /** Called once for each line. */
+  readonly onLine: (line: NodeLine) => void;
+  /** Called once for each line whose models score feature vectors. */
+  readonly onFeatures: (line: NodeLine) => void;
 }
 
 export interface Swapping {
@@ -58,31 +64,52 @@ export interface Swapping {
 }
 
 const POLL_MS = 2_000;
+/** Requests recorded for the warm-up of the next version. */
+const RECENT = { keep: 32, everyMs: 250, bytesMax: 64 * 1024 };
 const ARTIFACT_BYTES_MAX = 1024 * 1024 * 1024;
 const SWAP_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 /**
  * Serves what the registry wants served: first the sets that served last, from this node's disk, then whatever the
- * registry says, on each announcement and every two seconds. `onLine` is called once for each line.
+ * registry says, on each announcement and every two seconds.
  */
-export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine) => void): Promise<Swapping> {
-  const { source, artifacts, lastGood, log } = ports;
+export async function startSwapping(
+  ports: SwapPorts,
+  { onLine, onFeatures }: SwapListener,
+): Promise<Swapping> {
+  const { source, artifacts, lastGood, batcher, log } = ports;
   const stopped = new AbortController();
-  const lines = new Map<string, ServedLine>();
+  const lines = new Map<string, NodeLine>();
+  const policies = new Map<string, ServePolicy>();
+  /** Digests of models that serve or did. */
+  const served = new Set<string>();
   const swapSeconds = ports.meter.createHistogram("millrace_swap_seconds", {
     description: "From the arrival of an aspired set to its champion serving and the old models released",
     advice: { explicitBucketBoundaries: SWAP_BUCKETS },
   });
 
-  const lineOf = (name: string): ServedLine => {
+  const lineOf = (name: string): NodeLine => {
     const known = lines.get(name);
     if (known !== undefined) return known;
+    const recent = recentRequests(RECENT);
     const controller = new SwapController(name, {
       fetch: (model) =>
         withSpan("inference fetch", {}, () =>
           artifacts.bytes(model.artifactDigest, { bytesMax: model.artifactBytes || ARTIFACT_BYTES_MAX }),
         ),
-      load: (bytes) => withSpan("inference load", {}, () => ports.loadModel(bytes)),
+      // What has served here has been tried before, and its bytes are the same by their digest.
+      prove: async (bytes, of) => {
+        if (served.has(of.artifactDigest)) return;
+        await withSpan("inference prove", {}, () => ports.prove(bytes, of, line));
+      },
+      load: (bytes, of) => withSpan("inference load", {}, () => ports.loadModel(bytes, of, line)),
+      lane: (model) =>
+        batcher.lane(model, {
+          get objectiveMs() {
+            return line.serve.latencyMs;
+          },
+        }),
+      recent,
       now: ports.now,
       onFailure: ({ version, stage, attempts, error }) =>
         log.warn(
@@ -91,13 +118,13 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
         ),
       onLeak: (version, error) => log.error({ line: name, version, err: error }, "a model was not released"),
     });
-    const line: ServedLine = { name, controller, featureDigest: null, lastSwap: null };
+    const line = new NodeLine(name, controller, recent, policies.get(name) ?? DEFAULT_SERVE);
     lines.set(name, line);
     onLine(line);
     return line;
   };
 
-  const swap = async (line: ServedLine, set: AspiredRecord): Promise<void> => {
+  const swap = async (line: NodeLine, set: AspiredRecord): Promise<void> => {
     const attributes = { "millrace.line": set.line, "millrace.generation": set.generation };
     const outcome = await withSpan(
       "inference swap",
@@ -119,9 +146,10 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
     // While the old models drained, a newer set may have been applied already.
     if (line.controller.generation !== set.generation) return;
     const atMs = Math.round(ports.clock.now() - outcome.stages.drain);
-    line.lastSwap = { version: outcome.to, ms: outcome.stages, atMs };
+    for (const { artifactDigest } of line.controller.loaded) served.add(artifactDigest);
+    line.lastSwap = { version: outcome.to, ms: outcome.stages, compared: outcome.compared, atMs };
     await artifacts.settled();
-    await lastGood.keep(set);
+    await lastGood.keep({ ...set, serve: line.serve });
     const needed = [...lines.values()].flatMap(({ controller }) => controller.loaded);
     await artifacts.sweep(new Set(needed.map((model) => model.artifactDigest)));
   };
@@ -130,15 +158,30 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
     switch (outcome.outcome) {
       case "applied":
         return log.info(
-          { line, generation, from: outcome.from, to: outcome.to, ms: outcome.stages },
+          {
+            line,
+            generation,
+            from: outcome.from,
+            to: outcome.to,
+            ms: outcome.stages,
+            compared: outcome.compared,
+          },
           "swapped",
         );
       case "refused":
         return log.error({ line, generation, reason: outcome.reason }, "aspired set refused");
       case "superseded":
+      case "parked":
       case "ignored":
         return log.info({ line, generation, outcome: outcome.outcome }, "aspired set passed over");
     }
+  };
+
+  const followed = new Set<NodeLine>();
+  const follow = (line: NodeLine): void => {
+    if (followed.has(line)) return;
+    followed.add(line);
+    onFeatures(line);
   };
 
   /** Begins a swap when the set is new to this node. */
@@ -146,6 +189,7 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
   const offered = new Map<string, number>();
   const offer = (set: AspiredRecord): void => {
     const line = lineOf(set.line);
+    if (set.models.some(({ featureNames }) => featureNames.length > 0)) follow(line);
     const newest = offered.get(set.line) ?? 0;
     if (set.generation === newest) return;
     offered.set(set.line, set.generation);
@@ -167,12 +211,14 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
   }: Awaited<ReturnType<AspiredSource["lines"]>>[number]): void => {
     if (definitions.get(name) === digest) return;
     definitions.set(name, digest);
-    const checked = checkLine(JSON.parse(definitionJson));
-    if (!checked.ok) {
-      log.error({ line: name, issues: checked.issues }, "the registry holds a line that does not check");
-    } else if (isLearning(checked.line)) {
-      lineOf(name).featureDigest = sha256Hex(canonicalJson(featurePart(checked.line)));
-    }
+    const definition = storedLine(definitionJson);
+    policies.set(name, definition.serve);
+    // A line that learns will have a champion; of others it is not known whether anything is ever imported.
+    const line = isLearning(definition) ? lineOf(name) : lines.get(name);
+    if (line === undefined) return;
+    if (isLearning(definition)) follow(line);
+    line.serve = definition.serve;
+    line.featureDigest = isLearning(definition) ? sha256Hex(canonicalJson(featurePart(definition))) : null;
   };
 
   let asked = false;
@@ -187,7 +233,11 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
   };
 
   // What is taken up again is no part of the loop that asked for it once.
-  for (const set of await lastGood.read()) offer({ ...set, traceparent: "" });
+  for (const set of await lastGood.read()) {
+    if (set.serve !== null) policies.set(set.line, set.serve);
+    for (const { artifactDigest } of set.models) served.add(artifactDigest);
+    offer({ ...set, traceparent: "" });
+  }
   let waiting = new AbortController();
   const unsubscribe = source.onChange(() => waiting.abort());
   let reported = false;
@@ -224,18 +274,35 @@ export async function startSwapping(ports: SwapPorts, onLine: (line: ServedLine)
 }
 
 function fromRegistry(set: registryApi.AspiredSet): AspiredRecord {
+  const share = set.models.find(({ role }) => role === "challenger")?.share ?? 0;
   return {
     line: set.line,
     generation: Number(set.generation),
     changedAtMs: Number(set.changedAtMs),
     traceparent: set.traceparent,
+    serve: null,
+    rollout:
+      set.rollout === undefined
+        ? null
+        : {
+            version: Number(set.rollout.version),
+            strategy: set.rollout.strategy as RolloutStrategy,
+            by: set.rollout.by === "entity" ? "entity" : "request",
+            salt: set.rollout.salt,
+            share,
+            startedAtMs: Number(set.rollout.startedAtMs),
+          },
     models: set.models.map((model) => ({
       version: Number(model.version),
-      role: model.role === "champion" ? "champion" : "shadow",
+      role: model.role as VersionModel["role"],
       artifactDigest: model.artifactDigest,
       artifactBytes: Number(model.artifactBytes),
       featureDigest: model.featureDigest,
       featureNames: model.featureNames,
+      datasetDigest: model.datasetDigest,
+      signature: model.signature,
+      share: model.share,
+      recipe: model.recipe,
     })),
   };
 }

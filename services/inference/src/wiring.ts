@@ -1,24 +1,31 @@
-import { GRPCInferenceService, Health, REGISTRY_SUBJECT, registryApi } from "@millrace/contracts";
+import { readFile } from "node:fs/promises";
+import { featureApi, REGISTRY_SUBJECT, registryApi } from "@millrace/contracts";
+import { startGrpcServer } from "@millrace/http2";
 import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { createObjectStore } from "@millrace/objects";
-import { loadModel } from "@millrace/onnx";
+import { createProver, loadModel } from "@millrace/onnx";
+import { createRpcClient, type RpcServer, startRpcServer } from "@millrace/rpc";
 import {
-  createRpcClient,
-  type Handlers,
+  type Authorise,
+  type Fail,
+  type GrpcMethod,
+  type Log,
   RpcError,
-  type RpcServer,
-  serve,
-  startRpcServer,
-} from "@millrace/rpc";
-import { type Fail, type Log, type Service, systemClock, withDeadline } from "@millrace/runtime";
-import type { InferenceConfig } from "./config.ts";
-import { buildInference, type InferenceHandlers, Refusal } from "./service.ts";
+  type Service,
+  sha256Hex,
+  systemClock,
+  type TlsTexts,
+  withDeadline,
+} from "@millrace/runtime";
+import { verifyModel } from "@millrace/signing";
+import { type InferenceConfig, mebibytes } from "./config.ts";
+import { startRestServer } from "./rest.ts";
+import { buildInference, type InferencePorts } from "./service.ts";
 
-/** 4,096 rows of 1,000 FP32 values fit. */
-const REQUEST_BYTES_MAX = 16 * 1024 * 1024;
 const REGISTRY_MS = 3_000;
 const CLOSE_MS = 1_500;
+const PROOF_MS = 30_000;
 
 /** The inference service on real servers. */
 export function wire(config: InferenceConfig, log: Log, _fail: Fail): Service {
@@ -32,6 +39,8 @@ export function wire(config: InferenceConfig, log: Log, _fail: Fail): Service {
     log,
   });
   const broker = createKafkaBroker(kafkaSettings("inference", config, log));
+  const prover = createProver();
+  const features = entityVectors(config);
   return buildInference(config, {
     source: {
       lines: async () => (await registry.listLines({})).lines,
@@ -46,66 +55,141 @@ export function wire(config: InferenceConfig, log: Log, _fail: Fail): Service {
       log,
     }),
     broker,
-    loadModel: (bytes) => loadModel(bytes, { threads: 1 }),
-    serve: (handlers) =>
-      serveInference(handlers, {
+    prove: provenModels(config, prover),
+    loadModel: loadServed(log),
+    entityVector: features.look,
+    serve: async (methods, authorise) =>
+      serveGrpc(methods, {
+        tls: await tlsTexts(config),
+        transport: config.MILLRACE_INFERENCE_TRANSPORT,
         host: config.MILLRACE_HOST,
         port: config.MILLRACE_INFERENCE_PORT,
-        token: config.MILLRACE_INFERENCE_TOKEN ?? null,
+        requestBytesMax: mebibytes(config.MILLRACE_INFERENCE_REQUEST_MB),
+        authorise,
         log,
       }),
+    serveRest: async (rest) =>
+      startRestServer(
+        config.MILLRACE_HOST,
+        config.MILLRACE_INFERENCE_HTTP_PORT,
+        rest,
+        await tlsTexts(config),
+      ),
     clock: systemClock,
     now: () => performance.now(),
     log,
     close: async () => {
       registry.close();
-      const closing = Promise.all([announcer.stop(), broker.stop()]);
+      features.close();
+      const closing = Promise.all([announcer.stop(), broker.stop(), prover.stop()]);
       await withDeadline(CLOSE_MS, "closing NATS and Kafka", closing);
     },
   });
 }
 
-/** Serves the handlers over gRPC. `port` 0 picks a free one, which the answer and the log name. */
-export async function serveInference(
-  handlers: InferenceHandlers,
+/** Serves methods over gRPC. `port` 0 picks a free one, which the answer and the log name. */
+export async function serveGrpc(
+  methods: readonly GrpcMethod[],
   options: {
+    readonly transport: "http2" | "grpc-js";
     readonly host: string;
     readonly port: number;
-    /** null: open, which only loopback may be. */
-    readonly token: string | null;
+    readonly requestBytesMax: number;
+    readonly tls?: TlsTexts | undefined;
+    readonly authorise: Authorise;
     readonly log: Log;
   },
 ): Promise<RpcServer> {
-  const { host, port, token, log } = options;
-  const server = await startRpcServer({
-    host,
-    port,
-    token,
-    requestBytesMax: REQUEST_BYTES_MAX,
-    onDefect: (method, error) => log.error({ err: error, method }, "call failed"),
-    services: [
-      serve(GRPCInferenceService, mapRefusals(handlers.inference)),
-      serve(Health, mapRefusals(handlers.health)),
-    ],
-  });
-  log.info({ host, port: server.port, open: token === null }, "gRPC is bound");
+  const { transport, log, tls, ...rest } = options;
+  const onDefect = (method: string, error: unknown): void => log.error({ err: error, method }, "call failed");
+  const server =
+    transport === "http2"
+      ? await startGrpcServer({
+          ...rest,
+          methods,
+          onDefect,
+          tls: tls === undefined ? null : { ...tls, requestClientCertificate: tls.ca !== undefined },
+        })
+      : await startRpcServer({ ...rest, ...(tls !== undefined && { tls }), services: [], methods, onDefect });
+  log.info({ host: options.host, port: server.port, transport }, "gRPC is bound");
   return server;
 }
 
-/** The one place where a Refusal becomes a gRPC status. */
-function mapRefusals<H extends Handlers<typeof GRPCInferenceService> | Handlers<typeof Health>>(
-  handlers: H,
-): H {
-  const mapped = Object.entries(handlers).map(([name, handler]) => [
-    name,
-    async (request: never) => {
-      try {
-        return await (handler as (request: never) => unknown)(request);
-      } catch (error) {
-        if (error instanceof Refusal) throw new RpcError(error.code, error.message, { cause: error });
-        throw error;
+type TlsConfig = Pick<
+  InferenceConfig,
+  "MILLRACE_INFERENCE_TLS_CERT" | "MILLRACE_INFERENCE_TLS_KEY" | "MILLRACE_INFERENCE_TLS_CLIENT_CA"
+>;
+
+/** What the files of the settings hold; undefined: plaintext. Throws when only one of certificate and key is named. */
+async function tlsTexts(config: TlsConfig): Promise<TlsTexts | undefined> {
+  const { MILLRACE_INFERENCE_TLS_CERT: cert, MILLRACE_INFERENCE_TLS_KEY: key } = config;
+  const ca = config.MILLRACE_INFERENCE_TLS_CLIENT_CA;
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) {
+    throw new Error(
+      "MILLRACE_INFERENCE_TLS_CERT and MILLRACE_INFERENCE_TLS_KEY belong together: set both or none",
+    );
+  }
+  const read = (file: string): Promise<string> => readFile(file, "utf8");
+  return { cert: await read(cert), key: await read(key), ...(ca !== undefined && { ca: await read(ca) }) };
+}
+
+/** Loads for serving: where a run would hold up everybody else, in a thread of its own. */
+export function loadServed(log: Log): InferencePorts["loadModel"] {
+  return (bytes, of, line) =>
+    loadModel(bytes, {
+      threads: line.serve.threads,
+      optimisation: line.serve.optimisation,
+      providers: line.serve.providers,
+      place: "measure",
+      compile: true,
+      onFailed: (error) =>
+        log.error({ line: line.name, version: of.version, err: error }, "a model's thread has ended"),
+    });
+}
+
+/** Who made the bytes, where keys are trusted; then a trial in a process that may die of it. */
+function provenModels(
+  config: Pick<InferenceConfig, "MILLRACE_TRUSTED_KEYS" | "MILLRACE_INFERENCE_PROOF_MB">,
+  prover: ReturnType<typeof createProver>,
+): InferencePorts["prove"] {
+  return async (bytes, of, line) => {
+    if (config.MILLRACE_TRUSTED_KEYS.length > 0) {
+      const verified = verifyModel(of.signature, sha256Hex(bytes), config.MILLRACE_TRUSTED_KEYS);
+      if (!verified.ok) throw new Error(`signature: ${verified.reason}`);
+      if (verified.predicate.line !== line.name) {
+        throw new Error(`signature: it is for the line ${verified.predicate.line}, not ${line.name}`);
       }
+    }
+    const { threads, optimisation, providers } = line.serve;
+    const recent = line.recent.all();
+    const proof = await prover.prove(bytes, {
+      ...(recent.length > 0 && { samples: recent }),
+      memoryBytesMax: mebibytes(config.MILLRACE_INFERENCE_PROOF_MB),
+      timeMs: PROOF_MS,
+      options: { threads, optimisation, providers },
+    });
+    if (!proof.ok) throw new Error(proof.reason);
+  };
+}
+
+/** The feature service's vectors of entities; without an address requests that name one are told so. */
+function entityVectors(config: Pick<InferenceConfig, "MILLRACE_FEATURE_URL" | "MILLRACE_TOKEN">): {
+  look: InferencePorts["entityVector"];
+  close(): void;
+} {
+  const url = config.MILLRACE_FEATURE_URL;
+  if (url === undefined) {
+    const reason =
+      "parameters.entity: this node knows no feature service (MILLRACE_FEATURE_URL); send the features as a tensor";
+    return { look: () => Promise.reject(new RpcError("unimplemented", reason)), close: () => {} };
+  }
+  const client = createRpcClient(featureApi.FeatureService, url, { token: config.MILLRACE_TOKEN });
+  return {
+    look: async (line, entityJson, deadlineMs) => {
+      const answer = await client.getVector({ line, entityJson }, { timeoutMs: Math.max(1, deadlineMs) });
+      return { values: answer.values, featureDigest: answer.featureDigest, ageMs: Number(answer.ageMs) };
     },
-  ]);
-  return Object.fromEntries(mapped) as H;
+    close: () => client.close(),
+  };
 }

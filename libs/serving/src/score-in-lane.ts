@@ -1,0 +1,45 @@
+import type { Tensor } from "@millrace/open-inference";
+import type { Handle } from "./generation.ts";
+import { featureTensor, scoresOf } from "./model.ts";
+
+/** Lowest: a stream can wait for its rows longer than a caller for his. */
+const PRIORITY = 2;
+
+/**
+ * One score per row of a line's model, in batches that its lane likes, between the requests that wait there. Rejects with
+ * a ModelContractError, or with the model's own error.
+ */
+export async function scoreInLane(
+  { lane }: Handle,
+  matrix: Float32Array,
+  rows: number,
+): Promise<Float32Array> {
+  const width = matrix.length / rows;
+  const scores = new Float32Array(rows);
+  for (let from = 0; from < rows; ) {
+    const until = Math.min(rows, from + lane.rowsLiked);
+    const part = matrix.subarray(from * width, until * width);
+    const [output] = await runInLane(lane, [featureTensor(part, until - from)], until - from);
+    scores.set(scoresOf(output, until - from), from);
+    from = until;
+  }
+  return scores;
+}
+
+function runInLane(
+  lane: Handle["lane"],
+  inputs: readonly Tensor[],
+  rows: number,
+): Promise<readonly Tensor[]> {
+  return new Promise((resolve, reject) => {
+    lane.submit({
+      inputs,
+      rows,
+      priority: PRIORITY,
+      arrivedAt: performance.now(),
+      deadlineAt: Number.POSITIVE_INFINITY,
+      isCancelled: () => false,
+      done: (error, outputs) => (error === null ? resolve(outputs) : reject(error)),
+    });
+  });
+}

@@ -1,0 +1,70 @@
+import { randomUUID } from "node:crypto";
+import { type InferRequest, quoted } from "@millrace/open-inference";
+import { assign } from "@millrace/rollout";
+import { RpcError } from "@millrace/runtime";
+import type { Handle } from "@millrace/serving";
+import type { NodeLine } from "./line.ts";
+import { PARAMETER } from "./request.ts";
+
+/** Which part of a rollout answers, and with what probability it was chosen. */
+export interface Arm {
+  readonly role: string;
+  readonly propensity: number;
+}
+
+/** Who answers where nothing is divided. */
+export const CHAMPION: Arm = { role: "champion", propensity: 1 };
+
+export interface Chosen {
+  readonly handle: Handle;
+  readonly arm: Arm;
+}
+
+/** The version that a request falls to, held for it. */
+export function choose(line: NodeLine, request: InferRequest): Chosen {
+  const { controller } = line;
+  const { modelVersion: asked, modelName } = request;
+  if (asked === "") {
+    const { division } = controller;
+    if (division !== null && division.strategy !== "interleave") {
+      const { arm, propensity } = assign(division.plan, unitOf(request, division.by));
+      const handle = controller.acquire(arm.version);
+      if (handle !== null) return { handle, arm: { role: arm.role, propensity } };
+    }
+    const handle = controller.acquire();
+    if (handle !== null) return { handle, arm: CHAMPION };
+    throw new RpcError("unavailable", `line ${quoted(modelName)} has no champion yet`, {
+      retryAfterMs: 1_000,
+    });
+  }
+  const version = versionOf(line, asked);
+  const handle = version === null ? null : controller.acquire(version);
+  if (handle !== null)
+    return { handle, arm: { role: controller.roleOf(handle.of.version) ?? "", propensity: 1 } };
+  throw notLoaded(line, modelName, asked);
+}
+
+/** What a rollout divides by: the entity or whatever the caller says, else the request itself. */
+export function unitOf(request: InferRequest, by: "request" | "entity"): string {
+  const { parameters, id } = request;
+  const unit =
+    parameters.get(PARAMETER.unit) ?? (by === "entity" ? parameters.get(PARAMETER.entity) : undefined);
+  if (unit !== undefined) return String(unit);
+  return id === "" ? randomUUID() : id;
+}
+
+/** The version that a text names: its number, or what it is for (`champion`, `challenger`, `shadow`). null: none. */
+export function versionOf(line: NodeLine, text: string): number | null {
+  if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
+  return (
+    line.controller.loaded.find(({ version }) => line.controller.roleOf(version) === text)?.version ?? null
+  );
+}
+
+export function notLoaded(line: NodeLine, name: string, version: string): RpcError {
+  const loaded = line.controller.loaded.map((model) => model.version).join(", ") || "none";
+  return new RpcError(
+    "notFound",
+    `model_version: version ${quoted(version)} of line ${quoted(name)} is not loaded; loaded: ${loaded}`,
+  );
+}

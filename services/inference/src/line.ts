@@ -1,0 +1,74 @@
+import type { ServePolicy } from "@millrace/lines";
+import type { RecentRequests, SwapController, SwapOutcome, SwapStages } from "@millrace/serving";
+import { ModelStatistics, type Outcome } from "./statistics.ts";
+
+/** Versions whose statistics are kept: those that serve, and some that did. */
+const VERSIONS_KEPT = 16;
+
+/** One line in this node: its models, and what became of its requests. */
+export class NodeLine {
+  readonly name: string;
+  readonly controller: SwapController;
+  readonly recent: RecentRequests;
+  /** How it wants to be served; the default until the registry has said. */
+  serve: ServePolicy;
+  /** Digest of the present feature definition; null until the registry has answered, or where it has no features. */
+  featureDigest: string | null = null;
+  /** The swap that serves now, and when it began to. */
+  lastSwap:
+    | (Pick<SwapOutcome & { outcome: "applied" }, "compared"> & {
+        readonly version: number | null;
+        readonly ms: SwapStages;
+        readonly atMs: number;
+      })
+    | null = null;
+  /** Requests since the start of the process, whatever version answered. */
+  readonly requests: Record<Outcome, number> = { answered: 0, refused: 0, cancelled: 0, failed: 0 };
+  /** Monotonic ms of the last request. */
+  usedAt = 0;
+  /** Whether an operator has unloaded it: then it is not loaded on demand. */
+  isUnloaded = false;
+  readonly #statistics = new Map<number, ModelStatistics>();
+
+  constructor(name: string, controller: SwapController, recent: RecentRequests, serve: ServePolicy) {
+    this.name = name;
+    this.controller = controller;
+    this.recent = recent;
+    this.serve = serve;
+  }
+
+  /** Whether requests are being answered. */
+  get isBusy(): boolean {
+    for (const { inFlight } of this.#statistics.values()) if (inFlight > 0) return true;
+    return false;
+  }
+
+  /** Brings its models back. Rejects with the reason when the champion cannot be loaded. */
+  async load(): Promise<void> {
+    this.isUnloaded = false;
+    await this.controller.wake();
+  }
+
+  /** Lets its models go until `load`. Resolves when their memory is free. */
+  async unload(): Promise<void> {
+    this.isUnloaded = true;
+    await this.controller.park();
+  }
+
+  /** By version; 0 stands for requests that named none that is loaded. */
+  get statistics(): ReadonlyMap<number, ModelStatistics> {
+    return this.#statistics;
+  }
+
+  statisticsOf(version: number): ModelStatistics {
+    const known = this.#statistics.get(version);
+    if (known !== undefined) return known;
+    for (const old of this.#statistics.keys()) {
+      if (this.#statistics.size < VERSIONS_KEPT) break;
+      if (this.controller.roleOf(old) === null) this.#statistics.delete(old);
+    }
+    const found = new ModelStatistics();
+    this.#statistics.set(version, found);
+    return found;
+  }
+}
