@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,12 +18,14 @@ import { loadModel } from "@millrace/onnx";
 import { openParquet, type Parquet } from "@millrace/parquet";
 import { buildRegistry, openSqliteStore, Refusal } from "@millrace/registry";
 import { createRpcClient, RpcError, type RpcServer, serve, startRpcServer } from "@millrace/rpc";
-import { createLog, type Service, sha256Hex, sleep, systemClock } from "@millrace/runtime";
+import { bearerTokens, createLog, type Service, sha256Hex, sleep, systemClock } from "@millrace/runtime";
 import { createMemoryBroker, type MemoryBroker, type MemoryObjects, memoryObjects } from "@millrace/testkit";
 import { buildTrainer, type Ports } from "@millrace/trainer";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 const TOKEN = "0123456789abcdef";
+/** The registry trusts the trainer's key, and takes nothing else. */
+const SIGNING = generateKeyPairSync("ed25519");
 const log = createLog("test", "silent");
 const HOUR_MS = 3_600_000;
 /** So many examples are archived at once, without waiting for more. */
@@ -129,6 +132,7 @@ beforeEach(async () => {
     openStore: () => openSqliteStore(join(folder, "registry.sqlite")),
     broker,
     announcer: { publish: () => {}, connected: () => false, stop: async () => {} },
+    trustedKeys: [SIGNING.publicKey.export({ format: "pem", type: "spki" }).toString()],
     serve: async (handlers) => {
       const mapped = Object.entries(handlers).map(([name, handler]) => [
         name,
@@ -143,7 +147,7 @@ beforeEach(async () => {
       server = await startRpcServer({
         host: "127.0.0.1",
         port: 0,
-        token: TOKEN,
+        authorise: bearerTokens([TOKEN]),
         requestBytesMax: 8_000_000,
         onDefect: (_method, error) => void defects.push(error),
         services: [serve(registryApi.RegistryService, Object.fromEntries(mapped) as typeof handlers)],
@@ -224,6 +228,7 @@ async function startTrainer(
       recipeEnvironment: { PATH: "/usr/bin:/bin" },
       threads: 1,
       seconds: 60,
+      signingKey: SIGNING.privateKey,
     },
     ports,
   );
@@ -363,6 +368,69 @@ describe("the trainer", () => {
       .map((record) => JSON.parse(String(record.value)).stage);
     expect(new Set(stages)).toEqual(new Set(["build", "train", "judge", "register", "promote", "end"]));
   }, 60_000);
+
+  it("lets a better model answer a share first, where the line asks for it, until labels have proven it", async () => {
+    const rollout = { ...LINE.rollout, strategy: "canary" as const, share: 0.2, minLabels: 500 };
+    await client.applyLine({ definitionJson: JSON.stringify({ ...LINE, rollout }) });
+    const trainer = await startTrainer("a");
+    await until("the baseline", ended("bootstrap"));
+    publish(Array.from({ length: BLOCK }, (_, i) => example(i, 1)));
+    // A constant is no rival.
+    expect((await until("the first model", ended("first"))).state).toBe("promoted");
+    report("turn");
+    publish(Array.from({ length: 2_000 }, (_, i) => example(BLOCK + i, -1)));
+    const set = await until("the rollout", async () => {
+      const { sets } = await client.getAspiredSet({ line: LINE.name });
+      return sets[0]?.rollout === undefined ? null : sets[0];
+    });
+    expect(set.models.map(({ version, role, share }) => [Number(version), role, share])).toEqual([
+      [2, "champion", 0.8],
+      [3, "challenger", 0.2],
+    ]);
+    await until("the run's end", async () =>
+      (await runs()).find(({ state, version }) => state === "rolling-out" && version === 3n),
+    );
+
+    const trial = () =>
+      trainer.lines()["parcels"]?.details["rollout"] as { labels: number; outcome: string } | null;
+    await until("the trial", async () => trial());
+    const from = BLOCK + 2_000;
+    const rows = Array.from({ length: 2_000 }, (_, i) => example(from + i, -1));
+    const sure = (one: Example, direction: 1 | -1): number =>
+      1 / (1 + Math.exp(-direction * (one.values[0] as number)));
+    broker.write(
+      rows.map((one, i) => {
+        const scores = { 2: sure(one, 1), 3: sure(one, -1) };
+        const version = i % 5 === 0 ? 3 : 2;
+        const { [version]: score, ...shadows } = scores;
+        return {
+          topic: "parcels.predictions",
+          partition: 0,
+          key: one.id,
+          value: JSON.stringify({ id: one.id, time: one.time, version, score, shadows }),
+          headers: {},
+        };
+      }),
+    );
+    publish(rows.slice(0, 400));
+    await until("400 labels", async () => trial()?.labels === 400);
+    expect(trial()).toMatchObject({ challenger: 3, outcome: "undecided" });
+
+    // What was seen is not lost with the process.
+    await trainer.stop(5_000);
+    await startTrainer("a");
+    publish(rows.slice(400));
+    await until("the promotion", async () => (await champion()) === 3);
+    const { sets } = await client.getHistory({ line: LINE.name });
+    expect(sets.slice(0, 2)).toMatchObject([
+      {
+        change: "promote",
+        reason: expect.stringMatching(/the challenger's loss is lower by .* over \d+ rows/),
+      },
+      { change: "rollout-start" },
+    ]);
+    expect(sets[0]?.rollout).toBeUndefined();
+  });
 
   it("learns from corrected labels, and never from what they supersede", async () => {
     await startTrainer("a");

@@ -1,6 +1,11 @@
+import type { KeyObject } from "node:crypto";
 import type { ArchivePorts, ScanModule } from "@millrace/archive";
 import type { featureApi, GRPCInferenceService, registryApi } from "@millrace/contracts";
+import type { ServePolicy } from "@millrace/lines";
+import type { Model } from "@millrace/onnx";
+import type { ModelSignature } from "@millrace/onnx-graph";
 import type { Parquet } from "@millrace/parquet";
+import type { ObjectStore } from "@millrace/runtime";
 import type { Block, Broker } from "@millrace/stream";
 import type { RpcClient } from "./wiring.ts";
 
@@ -18,6 +23,8 @@ export interface MeshAddress {
   readonly registry: string;
   readonly feature: string;
   readonly inference: string;
+  /** `http://host:port` of the inference service's REST. */
+  readonly inferenceHttp: string;
   readonly token: string;
   /** `http://host:port` of each service's ops port. */
   readonly ops: Readonly<Record<ServiceName, string>>;
@@ -33,8 +40,18 @@ export interface Clients {
   archivedBlocks(topic: string): Promise<readonly Block[]>;
   readonly archive: ArchivePorts;
   readonly tables: Tables;
+  readonly objects: ObjectStore;
+  /** Loads a model as an inference node does; null: with the default policy. */
+  loadModel(bytes: Uint8Array, serve: ServePolicy | null): Promise<LoadedModel>;
+  /** Requests made up for a signature: of 1 row and, where the model batches, of 64. The caller may change them. */
+  madeUpRequests(signature: ModelSignature): readonly ModelRequest[];
   close(): Promise<void>;
 }
+
+/** A model in this process. */
+export type LoadedModel = Pick<Model, "run" | "score" | "release">;
+/** Its inputs, by name. */
+export type ModelRequest = Parameters<LoadedModel["run"]>[0];
 
 /** Tables in files of the user's, and how threads read archived ones. */
 export interface Tables extends Pick<Parquet, "openTable" | "write"> {
@@ -63,6 +80,8 @@ export interface Local {
   readonly home: string;
   /** null: it was never started. */
   address(): Promise<MeshAddress | null>;
+  /** What signs models that are imported; null: the mesh has no key yet. */
+  signingKey(): Promise<KeyObject | null>;
   /** `onChange`: the state of all parts; `onProgress`: what is being built, in words. */
   start(
     onChange: (parts: readonly Part[]) => void,

@@ -3,7 +3,8 @@
  * it with their own terminal and mesh.
  */
 import { availableParallelism } from "node:os";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
+import { isoTime, positive, shockTime, wholeNumber } from "./arguments.ts";
 import { type DatasetOptions, writeDataset } from "./commands/dataset-command.ts";
 import { doctor } from "./commands/doctor.ts";
 import { env } from "./commands/env.ts";
@@ -20,13 +21,14 @@ import {
 } from "./commands/rejected-commands.ts";
 import { type StartOptions, start } from "./commands/start.ts";
 import { status, watchStatus } from "./commands/status.ts";
-import { rollback, type VersionsOptions, versions } from "./commands/version-commands.ts";
+import { types } from "./commands/types-command.ts";
 import { type CliConfig, withHome } from "./config.ts";
-import { type Context, createContext, toFailure } from "./context.ts";
+import { createContext, toFailure } from "./context.ts";
 import { errorText, Failure } from "./failure.ts";
 import { type Io, type Result, toJson } from "./io.ts";
 import { WrongLineError } from "./line-file.ts";
 import type { Clients, Local, MeshAddress } from "./mesh.ts";
+import { type AddCommand, addServingCommands } from "./serving-commands.ts";
 
 export interface CliPorts {
   readonly io: Io;
@@ -101,14 +103,7 @@ function createProgram(ports: CliPorts, print: (result: Result, json: boolean) =
     .addHelpText("after", OVERVIEW);
 
   /** A command with the options that all have, its example, and its work. */
-  const command = (
-    parent: Command,
-    usage: string,
-    description: string,
-    examples: readonly string[],
-    run: (context: Context, args: readonly unknown[]) => Promise<Result>,
-    add: (command: Command) => Command = (same) => same,
-  ): void => {
+  const command: AddCommand = (parent, usage, description, examples, run, add = (same) => same) => {
     const made = parent
       .command(usage)
       .description(description)
@@ -219,32 +214,14 @@ function createProgram(ports: CliPorts, print: (result: Result, json: boolean) =
         .option("--features <json>", "the feature vector itself, null where a value is not known")
         .option("--version <number>", "another version than the champion, if the node has it loaded"),
   );
+  addServingCommands(program, command);
   command(
     program,
-    "versions <line>",
-    "List versions with their evidence; or what served",
-    [
-      "npx millrace versions flights",
-      "npx millrace versions flights --history",
-      "npx millrace versions flights --at 2026-11-23T14:05:00Z",
-    ],
-    (context, [line, options]) => versions(context, line as string, options as VersionsOptions),
-    (made) =>
-      made
-        .option("--history", "every change of what served, newest first")
-        .option("--at <time>", "what served at this time (wall clock, ISO)"),
-  );
-  command(
-    program,
-    "rollback <line>",
-    "Make an earlier version champion again: the one before, or the one named",
-    ['npx millrace rollback flights --to 2 --reason "version 3 is wrong about Denver"'],
-    (context, [line, options]) =>
-      rollback(context, line as string, options as { to?: number; reason: string }),
-    (made) =>
-      made
-        .option("--to <version>", "the version (default: the champion before this one)", wholeNumber)
-        .option("--reason <text>", "why; kept in the history", "by hand"),
+    "types <line>",
+    "Write the line's events, entity and features as TypeScript, for applications with @millrace/client",
+    ["npx millrace types flights --out src/flights.ts"],
+    (context, [line, options]) => types(context, line as string, (options as { out?: string }).out),
+    (made) => made.option("--out <file>", "the file to write (default: standard output)"),
   );
 
   const features = program
@@ -389,28 +366,3 @@ A first round
   npx millrace doctor                    when something does not work
 
 Exit codes: 0 done, 1 failed or found something wrong, 2 wrong usage.`;
-
-const positive = (text: string): number => {
-  const value = Number(text);
-  if (!(value > 0) || !Number.isFinite(value)) throw new InvalidArgumentError("It is a number above 0.");
-  return value;
-};
-
-const wholeNumber = (text: string): number => {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("It is a whole number above 0.");
-  return Number(text);
-};
-
-const isoTime = (text: string): number => {
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms)) throw new InvalidArgumentError("It is an ISO time such as 2001-01-05T00:00Z.");
-  return ms;
-};
-
-const shockTime = (text: string): "off" | number => {
-  if (text === "off") return "off";
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms))
-    throw new InvalidArgumentError("It is `off` or an ISO time such as 2001-01-05T00:00Z.");
-  return ms;
-};

@@ -32,6 +32,11 @@ export function decimal(value: number | null | undefined, digits = 3): string {
   return value === null || value === undefined || !Number.isFinite(value) ? "-" : value.toFixed(digits);
 }
 
+/** A share of 0..1 as `12.5 %`. */
+export function percent(share: number): string {
+  return `${Number((share * 100).toFixed(1))} %`;
+}
+
 /** A number over many orders of magnitude: 3.2, 870, 4.1e5. */
 export function power(value: number): string {
   if (!Number.isFinite(value)) return "-";

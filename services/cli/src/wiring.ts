@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { BlockFiles } from "@millrace/archive";
 import { featureApi, GRPCInferenceService, registryApi } from "@millrace/contracts";
 import { createKafkaBroker } from "@millrace/kafka";
+import { DEFAULT_SERVE } from "@millrace/lines";
 import {
   downMesh,
   existingServers,
@@ -12,14 +13,17 @@ import {
   RunningError,
   readPorts,
   readSecrets,
+  readSigningKey,
   resetMesh,
   StartError,
   startMesh,
 } from "@millrace/local";
 import { createObjectStore } from "@millrace/objects";
+import { loadModel, madeUpSamples } from "@millrace/onnx";
 import { openParquet, PARQUET_MODULE, type Parquet, TableFileError } from "@millrace/parquet";
 import { createRpcClient } from "@millrace/rpc";
 import { createLog } from "@millrace/runtime";
+import { signingKey } from "@millrace/signing";
 import { blockOf } from "@millrace/stream";
 import type { CliConfig } from "./config.ts";
 import { Failure } from "./failure.ts";
@@ -42,6 +46,10 @@ export function localMesh(config: CliConfig): Local {
   return {
     home,
     address: () => findMesh(home, config),
+    signingKey: async () => {
+      const text = config.environment["MILLRACE_SIGNING_KEY"] || (await readSigningKey(home))?.privatePem;
+      return text === undefined ? null : signingKey(text);
+    },
     start: (onChange, onProgress) =>
       startMesh({ home, onChange, onProgress: (progress) => onProgress(progressLine(progress)) }),
     down: () => downMesh(home),
@@ -72,6 +80,7 @@ async function findMesh(home: string, config: CliConfig): Promise<MeshAddress | 
     registry: at(ports.registry),
     feature: at(ports.feature),
     inference: at(ports.inference),
+    inferenceHttp: `http://${at(ports.inferenceHttp)}`,
     token: secrets.token,
     ops: {
       registry: `http://${at(ports.registryOps)}`,
@@ -111,6 +120,7 @@ export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
     feature,
     inference,
     broker,
+    objects,
     archivedBlocks: async (topic) =>
       (await registry.listBlocks({ topic, sinceTimeMs: 0n })).blocks.map(blockOf),
     archive: {
@@ -126,6 +136,11 @@ export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
       openTable: async (file, texts) => (await parquet()).openTable(file, texts),
       write: async (file, columns) => (await parquet()).write(file, columns),
     },
+    loadModel: (bytes, serve) => {
+      const { threads, optimisation, providers } = serve ?? DEFAULT_SERVE;
+      return loadModel(bytes, { threads, optimisation, providers, compile: true });
+    },
+    madeUpRequests: madeUpSamples,
     close: async () => {
       registry.close();
       feature.close();

@@ -41,6 +41,7 @@ function variablesOf(address: MeshAddress, showSecrets: boolean): Record<string,
     MILLRACE_REGISTRY_URL: address.registry,
     MILLRACE_FEATURE_URL: address.feature,
     MILLRACE_INFERENCE_URL: address.inference,
+    MILLRACE_INFERENCE_HTTP_URL: address.inferenceHttp,
     MILLRACE_TOKEN: secret(address.token),
   };
 }

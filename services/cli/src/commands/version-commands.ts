@@ -3,7 +3,7 @@ import type { registryApi, Verdict } from "@millrace/contracts";
 import type { Context } from "../context.ts";
 import { Failure } from "../failure.ts";
 import type { Result } from "../io.ts";
-import { decimal, shortDigest, table, timeText } from "../text.ts";
+import { decimal, percent, shortDigest, table, timeText } from "../text.ts";
 
 export interface VersionsOptions {
   readonly history?: true;
@@ -38,6 +38,7 @@ export async function versions(context: Context, line: string, options: Versions
         featureDigest: one.featureDigest,
         datasetDigest: one.datasetDigest,
         runId: one.runId,
+        signed: one.signature !== "",
         verdict,
       };
     });
@@ -110,6 +111,9 @@ function setsResult(line: string, sets: readonly registryApi.AspiredSet[]): Resu
     change: set.change,
     reason: set.reason,
     champion: Number(set.models.find(({ role }) => role === "champion")?.version ?? 0n),
+    challengers: set.models
+      .filter(({ role }) => role === "challenger")
+      .map(({ version, share }) => ({ version: Number(version), share })),
     shadows: set.models.filter(({ role }) => role === "shadow").map(({ version }) => Number(version)),
   }));
   return {
@@ -118,12 +122,13 @@ function setsResult(line: string, sets: readonly registryApi.AspiredSet[]): Resu
       rows.length === 0
         ? `nothing served line "${line}" then`
         : table(
-            ["GENERATION", "SINCE (UTC)", "CHANGE", "CHAMPION", "SHADOWS", "REASON"],
+            ["GENERATION", "SINCE (UTC)", "CHANGE", "CHAMPION", "CHALLENGER", "SHADOWS", "REASON"],
             rows.map((row) => [
               String(row.generation),
               timeText(row.changedAtMs, true),
               row.change,
               String(row.champion),
+              row.challengers.map(({ version, share }) => `${version} (${percent(share)})`).join(" ") || "-",
               row.shadows.join(" ") || "-",
               row.reason,
             ]),

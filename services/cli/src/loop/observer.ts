@@ -212,4 +212,4 @@ export async function observeLine(
 }
 
 const SERVES: readonly string[] = ["promoted", "rolled-back"];
-const ENDED: readonly string[] = ["promoted", "rejected", "failed"];
+const ENDED: readonly string[] = ["promoted", "rolling-out", "rejected", "failed"];
