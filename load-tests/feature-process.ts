@@ -10,7 +10,7 @@ import { BlockFiles } from "@millrace/archive";
 import { buildFeature } from "@millrace/feature";
 import { createKafkaBroker } from "@millrace/kafka";
 import { serve, startRpcServer } from "@millrace/rpc";
-import { createLog, sha256Hex, systemClock } from "@millrace/runtime";
+import { bearerTokens, createLog, sha256Hex, systemClock } from "@millrace/runtime";
 import { memoryObjects } from "@millrace/testkit";
 import type { FeatureProcess } from "./run-feature.ts";
 
@@ -52,7 +52,7 @@ const service = buildFeature(
       const server = await startRpcServer({
         host: "127.0.0.1",
         port: 0,
-        token,
+        authorise: bearerTokens([token]),
         services: [serve(api, handlers)],
         requestBytesMax: 1_048_576,
         onDefect: (_method, error) => fail(error),

@@ -18,7 +18,7 @@ import {
   serve,
   startRpcServer,
 } from "@millrace/rpc";
-import { createLog, type Service, systemClock } from "@millrace/runtime";
+import { bearerTokens, createLog, type Service, systemClock } from "@millrace/runtime";
 import { createMemoryBroker, type MemoryBroker, memoryObjects } from "@millrace/testkit";
 import { buildTrainer } from "@millrace/trainer";
 
@@ -52,11 +52,12 @@ export async function startInProcessMesh(
     openStore: () => openSqliteStore(join(folder, "registry.sqlite")),
     broker,
     announcer: { publish: () => {}, connected: () => false, stop: async () => {} },
+    trustedKeys: [],
     serve: async (handlers) => {
       server = await startRpcServer({
         host: "127.0.0.1",
         port: 0,
-        token: TOKEN,
+        authorise: bearerTokens([TOKEN]),
         requestBytesMax: 8_000_000,
         onDefect: (_method, error) => fail(error),
         services: [serve(registryApi.RegistryService, handlers)],
@@ -97,7 +98,16 @@ export async function startInProcessMesh(
     },
   );
   const inference = buildInference(
-    { MILLRACE_DATA: join(folder, "inference") },
+    {
+      MILLRACE_HOST: "127.0.0.1",
+      MILLRACE_DATA: join(folder, "inference"),
+      MILLRACE_INFERENCE_BUDGET: 0,
+      MILLRACE_INFERENCE_MEMORY_MB: 1_000,
+      MILLRACE_INFERENCE_REQUEST_MB: 16,
+      MILLRACE_INFERENCE_MODEL_CONTROL: "off",
+      MILLRACE_INFERENCE_LOG_CALLS: "off",
+      MILLRACE_INFERENCE_TRITON_METRICS: "off",
+    },
     {
       source: {
         lines: lines.list,
@@ -106,8 +116,11 @@ export async function startInProcessMesh(
       },
       objects,
       broker,
+      prove: async () => {},
       loadModel: (bytes) => loadModel(bytes, { threads: 1 }),
+      entityVector: () => Promise.reject(new Error("nobody asks for entities here")),
       serve: async () => ({ port: 0, stop: async () => {} }),
+      serveRest: async () => ({ port: 0, stop: async () => {} }),
       clock: systemClock,
       now: () => performance.now(),
       log,
@@ -124,6 +137,7 @@ export async function startInProcessMesh(
       },
       threads: 1,
       seconds: 300,
+      signingKey: undefined,
     },
     {
       registry,

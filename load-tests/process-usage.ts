@@ -21,6 +21,14 @@ export async function usageOf(pids: readonly number[]): Promise<Usage | null> {
   };
 }
 
+/** What some processes hold now (VmRSS), added up, in MB. Linux only. */
+export async function residentMb(pids: readonly number[]): Promise<number> {
+  const each = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/status`, "utf8").catch(gone)));
+  return (
+    each.reduce((sum, status) => sum + Number(/^VmRSS:\s*(\d+) kB$/m.exec(status ?? "")?.[1] ?? 0), 0) / 1_024
+  );
+}
+
 /** The processes and all that descend from them. */
 export async function withDescendants(roots: readonly number[]): Promise<number[]> {
   const pids = (await readdir("/proc").catch(noProc)).filter((name) => /^\d+$/.test(name)).map(Number);
