@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type ConcurrencyLimit, createConcurrencyLimit } from "./concurrency.ts";
 
-const OPTIONS = { initial: 20, min: 4, max: 1_000, tolerance: 1.5 };
+const OPTIONS = { initial: 20, min: 4, max: 1_000, tolerance: 1.5, quickMs: 5 };
 
 /** A server of `workers`, 1 ms of work per call, kept at its limit by callers: each call takes its turn. */
 function saturate(limit: ConcurrencyLimit, workers: number, calls: number): void {
@@ -22,6 +22,14 @@ describe("the concurrency limit", () => {
     for (let i = 0; i < 200; i++) limit.observe(20, limit.limit);
     expect(limit.limit).toBeLessThan(before / 3);
     expect(limit.limit).toBeGreaterThanOrEqual(OPTIONS.min);
+  });
+
+  it("leaves calls that are quick enough alone, however much quicker they were", () => {
+    const limit = createConcurrencyLimit(OPTIONS);
+    for (let i = 0; i < 500; i++) limit.observe(0.1, limit.limit);
+    const before = limit.limit;
+    for (let i = 0; i < 500; i++) limit.observe(4, limit.limit);
+    expect(limit.limit).toBeGreaterThanOrEqual(before);
   });
 
   it("recovers after an overload", () => {

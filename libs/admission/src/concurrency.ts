@@ -5,6 +5,8 @@ export interface ConcurrencyOptions {
   readonly max: number;
   /** How many times longer than usual a call may take before the limit shrinks; above 1. */
   readonly tolerance: number;
+  /** What is quicker than this is quick enough, however much quicker it usually is. */
+  readonly quickMs: number;
 }
 
 /** What is known of how long calls take, and the limit that follows. */
@@ -24,11 +26,11 @@ const SAMPLE_CALLS = 10;
 /**
  * The gradient limit of Netflix's concurrency-limits ("Gradient2"): limit = gradient x limit + queue, where gradient =
  * tolerance x long-term duration / present duration within 0.5..1 and queue = sqrt(limit) is the room for bursts. When
- * calls take longer than usual the limit shrinks; when they take less the long-term average follows down. While fewer
- * than half the limit are in flight nothing is learnt: the limit does not grow by being idle.
+ * calls take longer than usual, and too long, the limit shrinks; when they take less the long-term average follows down.
+ * While fewer than half the limit are in flight nothing is learnt: the limit does not grow by being idle.
  */
 export function createConcurrencyLimit(options: ConcurrencyOptions): ConcurrencyLimit {
-  const { min, max, tolerance } = options;
+  const { min, max, tolerance, quickMs } = options;
   let limit = options.initial;
   let longMs = 0;
   let samples = 0;
@@ -42,7 +44,7 @@ export function createConcurrencyLimit(options: ConcurrencyOptions): Concurrency
     // After an overload the average is too long: let it come down faster than it went up.
     if (longMs / shortMs > 2) longMs *= 0.95;
     if (mostInFlight < limit / 2) return;
-    const gradient = Math.max(0.5, Math.min(1, (tolerance * longMs) / shortMs));
+    const gradient = Math.max(0.5, Math.min(1, Math.max(quickMs, tolerance * longMs) / shortMs));
     const aimed = gradient * limit + Math.sqrt(limit);
     limit = Math.max(min, Math.min(max, limit * (1 - SMOOTHING) + aimed * SMOOTHING));
   };
