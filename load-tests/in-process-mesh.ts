@@ -116,6 +116,7 @@ export async function startInProcessMesh(
       },
       objects,
       broker,
+      verify: () => {},
       prove: async () => {},
       loadModel: (bytes) => loadModel(bytes, { threads: 1 }),
       entityVector: () => Promise.reject(new Error("nobody asks for entities here")),

@@ -54,6 +54,8 @@ export interface Prediction {
   readonly propensity?: number;
   /** Trace of the call, 32 hex digits. */
   readonly trace?: string;
+  /** Of interleaved rankings: the score that the row was shown with. */
+  readonly shown?: number;
   /** stream: to a vector of `LINE.features`. call: to a direct request, whose values stand in `values`. */
   readonly origin?: "stream" | "call";
   /** null where a value was not known. */

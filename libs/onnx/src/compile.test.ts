@@ -1,6 +1,6 @@
 import { channel } from "node:diagnostics_channel";
 import type { Worker } from "node:worker_threads";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { onnx } from "@millrace/contracts";
 import { constantModel, type ModelDescription, type Tree, treeEnsembleModel } from "@millrace/onnx-graph";
 import type { Tensor } from "@millrace/open-inference";
@@ -70,6 +70,23 @@ describe("loadModel with compile", () => {
     });
     expect(await model.score(matrix, matrix.length / WIDTH)).toEqual(ours!.data);
     await Promise.all([model.release(), reference.release()]);
+  });
+
+  it("answers [rows, k] where the model does", async () => {
+    const bytes = changed((graph) => {
+      graph.node.pop(); // Squeeze
+      graph.node.at(-1)!.output = ["score"];
+      const type = graph.output[0]!.type!.value;
+      if (type.case !== "tensorType") throw new Error("the output is no tensor");
+      type.value.shape!.dim.push(
+        create(onnx.TensorShapeProto_DimensionSchema, { value: { case: "dimValue", value: 1n } }),
+      );
+    });
+    const model = await loadModel(bytes, { threads: 1, compile: true });
+    expect([model.evaluator, model.features]).toEqual(["trees", 0]);
+    expect(await model.run(request(new Float32Array(6)))).toMatchObject([{ name: "score", shape: [2, 1] }]);
+    await expect(model.score(new Float32Array(6), 2)).rejects.toThrow("it cannot score rows");
+    await model.release();
   });
 
   it("refuses what the model does not take, by a rejection", async () => {

@@ -142,9 +142,9 @@ function stream(
     const run = async (): Promise<void> => {
       const refused = authorise(own.metadata, path);
       if (refused !== null) throw refused;
-      for await (const response of handle(call, own)) {
+      for await (const response of handle(requestsOf(call), own)) {
         if (own.isCancelled()) return;
-        if (!call.write(response)) await Promise.race([once(call, "drain"), once(call, "cancelled")]);
+        if (!call.write(response)) await drained(call);
       }
       call.end();
     };
@@ -152,6 +152,19 @@ function stream(
       if (!own.isCancelled()) call.emit("error", statusOf(path, error, onDefect));
     });
   };
+}
+
+/** The requests of a stream. A handler that reads no further leaves the stream open for its answers. */
+function requestsOf(call: ServerDuplexStream<Buffer, Uint8Array>): AsyncIterable<Buffer> {
+  const requests = call[Symbol.asyncIterator]();
+  return { [Symbol.asyncIterator]: () => ({ next: () => requests.next() }) };
+}
+
+async function drained(call: ServerDuplexStream<Buffer, Uint8Array>): Promise<void> {
+  const done = new AbortController();
+  const { signal } = done;
+  await Promise.race([once(call, "drain", { signal }), once(call, "cancelled", { signal })]);
+  done.abort();
 }
 
 function callOf(call: AnyCall): GrpcCall {

@@ -1,5 +1,3 @@
-import type { RpcError } from "./rpc-error.ts";
-
 /** A call of a gRPC method, as its handler sees it, whichever transport carries it. */
 export interface GrpcCall {
   /** First value of a metadata entry; names in lower case. */
@@ -12,8 +10,8 @@ export interface GrpcCall {
   isCancelled(): boolean;
 }
 
-/** Ends a unary call, once: with the response, or with the error. */
-export type GrpcReply = (error: RpcError | null, response?: Uint8Array) => void;
+/** Ends a unary call, once: with the response, or with the error. One that is no RpcError is a defect. */
+export type GrpcReply = (error: Error | null, response?: Uint8Array) => void;
 
 /**
  * A gRPC method on message bytes. A request is a view that is valid while the handler runs and until it replies (for a

@@ -86,20 +86,19 @@ export function methodsOf(
           } catch (error) {
             return reply(new RpcError("invalidArgument", `not a ${method.input.typeName}: ${String(error)}`));
           }
-          answer(request, call.metadata("traceparent") ?? "").then(
-            (response) =>
-              reply(
-                null,
-                toBinary(method.output, create(method.output, response as Record<string, unknown>)),
-              ),
-            (error: unknown) =>
-              reply(
-                error instanceof TimeoutError
-                  ? new RpcError("deadlineExceeded", error.message)
-                  : (error as RpcError),
-              ),
-          );
+          answer(request, call.metadata("traceparent") ?? "")
+            .then((response) =>
+              toBinary(method.output, create(method.output, response as Record<string, unknown>)),
+            )
+            .then(
+              (message) => reply(null, message),
+              (error: unknown) => reply(asReply(error)),
+            );
         },
       };
     });
+}
+
+function asReply(error: unknown): Error {
+  return error instanceof TimeoutError ? new RpcError("deadlineExceeded", error.message) : (error as Error);
 }

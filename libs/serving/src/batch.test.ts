@@ -7,10 +7,15 @@ import {
   type Job,
   type Lane,
   type Priority,
+  ROWS_MAX,
+  runInLane,
   type ServedModel,
 } from "./index.ts";
 
-const NOTHING = { rowsMax: 4_096, waitingRowsMax: 1_000 };
+const onDefect = (error: unknown): never => {
+  throw error;
+};
+const NOTHING = { rowsMax: ROWS_MAX, waitingRowsMax: 1_000, onDefect };
 const OBJECTIVE = { objectiveMs: 20 };
 const rowsOf = (...values: number[]): Float32Array => Float32Array.from(values);
 
@@ -84,7 +89,7 @@ describe("the batcher", () => {
 
   it("lets a request that is larger than a batch go alone", async () => {
     const { now, slow } = world();
-    const lane = createBatcher({ rowsMax: 2, waitingRowsMax: 100, now }).lane(slow(0), OBJECTIVE);
+    const lane = createBatcher({ ...NOTHING, rowsMax: 2, now }).lane(slow(0), OBJECTIVE);
     expect(await ask(lane, rowsOf(1, 2, 3, 4))).toEqual([10, 20, 30, 40]);
   });
 
@@ -103,7 +108,7 @@ describe("the batcher", () => {
   it("takes higher priorities first, but lets nobody wait for ever", async () => {
     const { now, slow, pass } = world();
     const order: number[] = [];
-    const lane = createBatcher({ rowsMax: 1, waitingRowsMax: 100, now }).lane(slow(0, order), OBJECTIVE);
+    const lane = createBatcher({ ...NOTHING, rowsMax: 1, now }).lane(slow(0, order), OBJECTIVE);
     const early = ask(lane, rowsOf(1), { priority: 2 });
     pass(2 * OBJECTIVE.objectiveMs + 1);
     const late = { arrivedAt: now() };
@@ -131,7 +136,7 @@ describe("the batcher", () => {
 
   it("refuses what cannot be done in time or is too much, with a hint, and takes more afterwards", async () => {
     const { now, slow } = world();
-    const lane = createBatcher({ rowsMax: 1, waitingRowsMax: 50, now }).lane(slow(10), OBJECTIVE);
+    const lane = createBatcher({ ...NOTHING, rowsMax: 1, waitingRowsMax: 50, now }).lane(slow(10), OBJECTIVE);
     await ask(lane, rowsOf(1));
     const waiting = Array.from({ length: 3 }, () => ask(lane, rowsOf(1)));
     await expect(ask(lane, rowsOf(1), { arrivedAt: now(), deadlineAt: now() + 15 })).rejects.toMatchObject({
@@ -144,12 +149,167 @@ describe("the batcher", () => {
     expect(lane.waitingRows).toBe(0);
   });
 
+  it("takes work again after one slow run, when it has nothing to do", async () => {
+    const { now, slow, pass } = world();
+    let hiccup = 10_000;
+    const model = slow(1);
+    const lane = createBatcher({ ...NOTHING, now }).lane(
+      {
+        ...model,
+        run: (inputs) => {
+          pass(hiccup);
+          hiccup = 0;
+          return model.run(inputs);
+        },
+      },
+      OBJECTIVE,
+    );
+    const soon = (): { arrivedAt: number; deadlineAt: number } => ({
+      arrivedAt: now(),
+      deadlineAt: now() + 1_000,
+    });
+    await ask(lane, rowsOf(1));
+    const both = await Promise.allSettled([ask(lane, rowsOf(1), soon()), ask(lane, rowsOf(2), soon())]);
+    expect(both).toMatchObject([
+      { status: "fulfilled", value: [10] },
+      { status: "rejected", reason: { code: "resourceExhausted" } },
+    ]);
+    for (let i = 0; i < 15; i++) await ask(lane, rowsOf(1), soon());
+    expect(await Promise.all([ask(lane, rowsOf(1), soon()), ask(lane, rowsOf(2), soon())])).toEqual([
+      [10],
+      [20],
+    ]);
+  });
+
+  it("says of a job whose time is up that it is late, and counts from now and not from its arrival", async () => {
+    const { now, slow, pass } = world();
+    const lane = createBatcher({ ...NOTHING, now }).lane(slow(10), OBJECTIVE);
+    await ask(lane, rowsOf(1));
+    pass(100);
+    const arrivedAt = now() - 50;
+    const first = ask(lane, rowsOf(1));
+    await expect(ask(lane, rowsOf(1), { arrivedAt, deadlineAt: now() - 1 })).rejects.toMatchObject({
+      code: "deadlineExceeded",
+    });
+    await expect(ask(lane, rowsOf(1), { arrivedAt, deadlineAt: now() + 15 })).rejects.toMatchObject({
+      code: "resourceExhausted",
+    });
+    await first;
+  });
+
   it("lets a bad request fail by itself", async () => {
     const { now, slow } = world();
     const lane = createBatcher({ ...NOTHING, now }).lane(slow(0), OBJECTIVE);
     for (const rows of [1, 2, 4]) await ask(lane, new Float32Array(rows));
     const results = await Promise.allSettled([1, -1, 2].map((x) => ask(lane, rowsOf(x))));
     expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+  });
+
+  it("runs what failed together one after another, and none that nobody waits for any more", async () => {
+    const model = rowModel(1, ([x = 0]) => x);
+    let running = 0;
+    let most = 0;
+    let isFirst = true;
+    let isGone = false;
+    const poisoned: ServedModel = {
+      ...model,
+      run: async (inputs) => {
+        most = Math.max(most, ++running);
+        await new Promise(setImmediate);
+        running--;
+        const outputs = await model.run(inputs);
+        if (isFirst) {
+          isFirst = false;
+          isGone = true;
+          throw new Error("cannot score it");
+        }
+        return outputs;
+      },
+    };
+    const lane = createBatcher({ ...NOTHING, now: () => 0 }).lane(poisoned, OBJECTIVE, new Map([[8, 1]]));
+    const jobs = [1, 2, 3].map((x) => ask(lane, rowsOf(x)));
+    jobs.push(ask(lane, rowsOf(4), { isCancelled: () => isGone }));
+    await new Promise(setImmediate);
+    jobs.push(ask(lane, rowsOf(5)));
+    const ends = await Promise.allSettled(jobs);
+    expect(ends.map((end) => (end.status === "fulfilled" ? end.value : end.reason.code))).toEqual([
+      [1],
+      [2],
+      [3],
+      "deadlineExceeded",
+      [5],
+    ]);
+    expect(model.runs).toEqual([4, 1, 1, 1, 1]);
+    expect([most, lane.waitingRows]).toEqual([1, 0]);
+  });
+
+  it.each(["answers at once", "answers later", "fails at once", "fails later"])(
+    "calls done once, and survives what it throws: a model that %s",
+    async (how) => {
+      const run = ([input]: readonly Tensor[]): readonly Tensor[] => {
+        if (how.startsWith("fails")) throw new Error("cannot score it");
+        return [input as Tensor];
+      };
+      const model: ServedModel = {
+        ...rowModel(1, () => 0),
+        run: how.endsWith("once") ? run : async (inputs) => run(inputs),
+      };
+      const defects: unknown[] = [];
+      const report = (error: unknown): void => void defects.push(error);
+      const batcher = createBatcher({ ...NOTHING, now: () => 0, onDefect: report });
+      const lane = batcher.lane(model, OBJECTIVE, new Map([[4, 1]]));
+      const calls = [0, 0, 0];
+      for (const i of calls.keys()) {
+        lane.submit({
+          inputs: [featureTensor(rowsOf(i), 1)],
+          rows: 1,
+          priority: 1,
+          arrivedAt: 0,
+          deadlineAt: 1,
+          isCancelled: () => i === 2,
+          done: () => {
+            calls[i] = (calls[i] as number) + 1;
+            throw new Error(`no longer there: ${i}`);
+          },
+        });
+      }
+      for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+      expect(calls).toEqual([1, 1, 1]);
+      expect(defects).toHaveLength(3);
+      expect(lane.waitingRows).toBe(0);
+    },
+  );
+
+  it("answers requests that cannot be put together, each alone", async () => {
+    const lane = createBatcher({ ...NOTHING, now: () => 0 }).lane(
+      { ...rowModel(1, () => 0), run: ([input]) => [{ ...(input as Tensor), data: rowsOf(7) }] },
+      OBJECTIVE,
+      new Map([[4, 1]]),
+    );
+    const other: Tensor = { name: "features", datatype: "FP64", shape: [1, 1], data: Float64Array.of(1) };
+    expect(await Promise.all([ask(lane, rowsOf(1)), ask(lane, rowsOf(1), { tensor: other })])).toEqual([
+      [7],
+      [7],
+    ]);
+  });
+
+  it("gives one job's outputs, or the reason why there are none", async () => {
+    const { now, slow } = world();
+    const lane = createBatcher({ ...NOTHING, now }).lane(slow(1), OBJECTIVE);
+    const job = {
+      inputs: [featureTensor(rowsOf(3), 1)],
+      rows: 1,
+      priority: 1 as const,
+      arrivedAt: 0,
+      deadlineAt: 100,
+      isCancelled: () => false,
+    };
+    expect(await runInLane(lane, job)).toMatchObject([{ data: rowsOf(30) }]);
+    const bad = { ...job, inputs: [featureTensor(rowsOf(-1), 1)] };
+    await expect(runInLane(lane, bad)).rejects.toThrow("cannot score it");
+    await expect(runInLane(lane, { ...job, deadlineAt: 0 })).rejects.toMatchObject({
+      code: "deadlineExceeded",
+    });
   });
 
   it("does not put requests of other shapes into one run", async () => {

@@ -1,7 +1,10 @@
 import { concatRows, splitRows, type Tensor } from "@millrace/open-inference";
 import { RpcError } from "@millrace/runtime";
-import { BatchClock } from "./batch-clock.ts";
+import { BatchClock, type RunTimes } from "./batch-clock.ts";
 import type { ServedModel } from "./model.ts";
+
+/** Rows of the largest request, and of the largest batch. */
+export const ROWS_MAX = 4_096;
 
 /** 0 goes first, 2 last; see `Lane` for what that means. */
 export type Priority = 0 | 1 | 2;
@@ -17,7 +20,10 @@ export interface Job {
   readonly deadlineAt: number;
   /** Whether the caller has gone. */
   isCancelled(): boolean;
-  /** Called once, with an error or with the outputs in the signature's order. */
+  /**
+   * Called once, with an error or with the outputs in the signature's order. What it throws is a defect that harms
+   * nobody else: see `BatcherOptions.onDefect`.
+   */
   done(error: Error | null, outputs: readonly Tensor[], spent: Spent): void;
 }
 
@@ -42,11 +48,16 @@ export interface BatcherOptions {
   readonly rowsMax: number;
   /** Most rows that may wait in one lane. */
   readonly waitingRowsMax: number;
+  /** Called with what a job's `done` has thrown; must not throw itself. */
+  readonly onDefect: (error: unknown) => void;
 }
 
 /** The waiting room of one model. */
 export interface Lane {
-  /** Takes a job, or throws an RpcError: resourceExhausted with a hint when it could not be done in time. */
+  /**
+   * Takes a job, or throws an RpcError: deadlineExceeded when its time is up, resourceExhausted with a hint when too much
+   * waits for it to be done in time. A lane with nothing to do takes any job that is not late.
+   */
   submit(job: Job): void;
   /** Rows that wait now. */
   readonly waitingRows: number;
@@ -55,12 +66,11 @@ export interface Lane {
 }
 
 export interface Batcher {
-  /** A waiting room for a model; it is gone with its last job. */
-  lane(model: ServedModel, options: LaneOptions): Lane;
+  /** A waiting room for a model; it is gone with its last job. `observed`: how long its runs took so far. */
+  lane(model: ServedModel, options: LaneOptions, observed?: RunTimes): Lane;
 }
 
-/** Of the objective, the part that one run may take: who comes while a run is under way waits for it, and has his own. */
-const RUN_SHARE = 0.25;
+const NOTHING: RunTimes = new Map();
 
 /** Of a job that did not run, or not to its end. */
 function notRun(job: Job, now: number): Spent {
@@ -89,7 +99,9 @@ export function createBatcher(options: BatcherOptions): Batcher {
     scheduled = true;
     setImmediate(turn);
   };
-  return { lane: (model, lane) => new ModelLane(model, lane, options, wake) };
+  return {
+    lane: (model, lane, observed = NOTHING) => new ModelLane(model, lane, options, wake, observed),
+  };
 }
 
 /**
@@ -101,8 +113,10 @@ class ModelLane implements Lane {
   readonly #lane: LaneOptions;
   readonly #options: BatcherOptions;
   readonly #wake: (lane: ModelLane) => void;
-  readonly #clock = new BatchClock();
+  readonly #clock: BatchClock;
   readonly #queues: readonly [Queue, Queue, Queue] = [new Queue(), new Queue(), new Queue()];
+  /** Jobs of a shared run that failed: before all others, and each alone, so that a bad request fails by itself. */
+  readonly #suspects = new Queue();
   #running = false;
   waitingRows = 0;
 
@@ -111,30 +125,34 @@ class ModelLane implements Lane {
     lane: LaneOptions,
     options: BatcherOptions,
     wake: (lane: ModelLane) => void,
+    observed: RunTimes,
   ) {
     this.#model = model;
     this.#lane = lane;
     this.#options = options;
     this.#wake = wake;
+    this.#clock = new BatchClock(observed);
   }
 
   submit(job: Job): void {
-    const waitMs = this.#clock.estimate(this.waitingRows + job.rows);
-    if (
-      job.arrivedAt + waitMs > job.deadlineAt ||
-      this.waitingRows + job.rows > this.#options.waitingRowsMax
-    ) {
+    const now = this.#options.now();
+    if (now > job.deadlineAt) throw late();
+    const rows = this.waitingRows + job.rows;
+    const waitMs = this.#clock.estimate(rows);
+    // Of a lane with nothing to do the next run is the only way to learn that it is quicker than it was.
+    const isIdle = !this.#running && this.waitingRows === 0;
+    if (rows > this.#options.waitingRowsMax || (!isIdle && now + waitMs > job.deadlineAt)) {
       const message = `${this.waitingRows} rows wait already, about ${Math.ceil(waitMs)} ms of work: slow down and try again`;
       throw RpcError.refusal("resourceExhausted", message, Math.max(1, Math.ceil(waitMs)));
     }
     this.#queues[job.priority].push(job);
-    this.waitingRows += job.rows;
+    this.waitingRows = rows;
     if (!this.#running) this.#wake(this);
   }
 
   get rowsLiked(): number {
     if (!this.#model.signature.batches) return 1;
-    return Math.min(this.#options.rowsMax, this.#clock.rowsWithin(this.#lane.objectiveMs * RUN_SHARE));
+    return Math.min(this.#options.rowsMax, this.#clock.rowsWithin(this.#lane.objectiveMs));
   }
 
   /** Starts one batch of what waits. */
@@ -143,11 +161,10 @@ class ModelLane implements Lane {
     const now = this.#options.now();
     const batch = this.#take(now);
     if (batch.length === 0) return;
-    const inputs = this.#together(batch);
     this.#running = true;
     let answer: ReturnType<ServedModel["run"]>;
     try {
-      answer = this.#model.run(inputs);
+      answer = this.#model.run(together(batch));
     } catch (error) {
       return this.#failed(batch, now, error);
     }
@@ -173,22 +190,19 @@ class ModelLane implements Lane {
       queue.shift();
       this.waitingRows -= job.rows;
       if (job.isCancelled() || now > job.deadlineAt) {
-        job.done(
-          new RpcError("deadlineExceeded", "nobody waits for the answer any more"),
-          [],
-          notRun(job, now),
-        );
+        this.#answer(job, late(), [], notRun(job, now));
         continue;
       }
       batch.push(job);
       rows += job.rows;
-      if (!this.#model.signature.batches) break;
+      if (queue === this.#suspects || !this.#model.signature.batches) break;
     }
     return batch;
   }
 
   /** The queue whose first job's turn it is; null when none waits. */
   #next(): Queue | null {
+    if (this.#suspects.first !== undefined) return this.#suspects;
     let best: Queue | null = null;
     let bestTime = Number.POSITIVE_INFINITY;
     for (let priority = 0; priority < 3; priority++) {
@@ -204,56 +218,44 @@ class ModelLane implements Lane {
     return best;
   }
 
-  #together(batch: readonly Job[]): readonly Tensor[] {
-    const [first] = batch as [Job, ...Job[]];
-    if (batch.length === 1) return first.inputs;
-    return first.inputs.map((_, i) => concatRows(batch.map(({ inputs }) => inputs[i] as Tensor)));
-  }
-
   #ended(batch: readonly Job[], startedAt: number, outputs: readonly Tensor[]): void {
     const endedAt = this.#options.now();
     const computeMs = endedAt - startedAt;
     const rows = batch.map((job) => job.rows);
+    let shares: readonly (readonly Tensor[])[];
+    try {
+      shares = batch.length === 1 ? [outputs] : apart(outputs, rows);
+    } catch (error) {
+      return this.#failed(batch, startedAt, error);
+    }
     const batchRows = rows.reduce((sum, one) => sum + one, 0);
     this.#clock.observe(batchRows, computeMs);
     this.#free();
-    let shares: readonly (readonly Tensor[])[] | null = null;
-    if (batch.length > 1) {
-      try {
-        shares = outputs.map((output) => splitRows(output, rows));
-      } catch (error) {
-        return this.#failed(batch, startedAt, error);
-      }
-    }
     batch.forEach((job, i) => {
-      const own = shares === null ? outputs : shares.map((parts) => parts[i] as Tensor);
-      job.done(null, own, { queueMs: startedAt - job.arrivedAt, computeMs, batchRows, endedAt });
+      const spent = { queueMs: startedAt - job.arrivedAt, computeMs, batchRows, endedAt };
+      this.#answer(job, null, shares[i] as readonly Tensor[], spent);
     });
   }
 
-  /** A run for several failed: each runs alone, so that one bad request fails by itself. */
+  /** What failed for several is tried again for each alone. */
   #failed(batch: readonly Job[], startedAt: number, error: unknown): void {
-    this.#free();
-    for (const job of batch) {
-      if (batch.length > 1) void this.#alone(job);
-      else job.done(asError(error), [], notRun(job, startedAt));
+    const [only] = batch as [Job, ...Job[]];
+    if (batch.length > 1) {
+      for (const job of batch) {
+        this.#suspects.push(job);
+        this.waitingRows += job.rows;
+      }
     }
+    this.#free();
+    if (batch.length === 1) this.#answer(only, asError(error), [], notRun(only, startedAt));
   }
 
-  async #alone(job: Job): Promise<void> {
-    const startedAt = this.#options.now();
+  /** The only place that calls `done`: for each job that was taken once. */
+  #answer(job: Job, error: Error | null, outputs: readonly Tensor[], spent: Spent): void {
     try {
-      const outputs = await this.#model.run(job.inputs);
-      const endedAt = this.#options.now();
-      const spent = {
-        queueMs: startedAt - job.arrivedAt,
-        computeMs: endedAt - startedAt,
-        batchRows: job.rows,
-        endedAt,
-      };
-      job.done(null, outputs, spent);
-    } catch (error) {
-      job.done(asError(error), [], notRun(job, startedAt));
+      job.done(error, outputs, spent);
+    } catch (defect) {
+      this.#options.onDefect(defect);
     }
   }
 
@@ -261,6 +263,23 @@ class ModelLane implements Lane {
     this.#running = false;
     if (this.waitingRows > 0) this.#wake(this);
   }
+}
+
+function late(): RpcError {
+  return new RpcError("deadlineExceeded", "nobody waits for the answer any more");
+}
+
+/** The inputs of a run for all jobs. */
+function together(batch: readonly Job[]): readonly Tensor[] {
+  const [first] = batch as [Job, ...Job[]];
+  if (batch.length === 1) return first.inputs;
+  return first.inputs.map((_, i) => concatRows(batch.map(({ inputs }) => inputs[i] as Tensor)));
+}
+
+/** Each job's outputs, the jobs having so many rows. */
+function apart(outputs: readonly Tensor[], rows: readonly number[]): readonly (readonly Tensor[])[] {
+  const parts = outputs.map((output) => splitRows(output, rows));
+  return rows.map((_, i) => parts.map((part) => part[i] as Tensor));
 }
 
 /** Whether two jobs' inputs differ in their rows only. */

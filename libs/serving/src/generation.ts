@@ -38,16 +38,19 @@ export interface Handle {
 export class Generation {
   readonly of: VersionModel;
   readonly lane: Lane;
+  /** Monotonic ms at which it was loaded and warm. */
+  readonly readyAt: number;
   readonly #model: ServedModel;
   #state: GenerationState = "ready";
   #inFlight = 0;
   #released: Promise<void> | undefined;
   #free: () => void = () => {};
 
-  constructor(of: VersionModel, model: ServedModel, lane: Lane) {
+  constructor(of: VersionModel, model: ServedModel, lane: Lane, readyAt: number) {
     this.of = of;
     this.#model = model;
     this.lane = lane;
+    this.readyAt = readyAt;
   }
 
   /** What the model holds in memory, about. */

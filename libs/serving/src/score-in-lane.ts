@@ -1,4 +1,5 @@
 import type { Tensor } from "@millrace/open-inference";
+import type { Job, Lane } from "./batch.ts";
 import type { Handle } from "./generation.ts";
 import { featureTensor, scoresOf } from "./model.ts";
 
@@ -19,27 +20,23 @@ export async function scoreInLane(
   for (let from = 0; from < rows; ) {
     const until = Math.min(rows, from + lane.rowsLiked);
     const part = matrix.subarray(from * width, until * width);
-    const [output] = await runInLane(lane, [featureTensor(part, until - from)], until - from);
+    const [output] = await runInLane(lane, {
+      inputs: [featureTensor(part, until - from)],
+      rows: until - from,
+      priority: PRIORITY,
+      arrivedAt: performance.now(),
+      deadlineAt: Number.POSITIVE_INFINITY,
+      isCancelled: () => false,
+    });
     scores.set(scoresOf(output, until - from), from);
     from = until;
   }
   return scores;
 }
 
-function runInLane(
-  lane: Handle["lane"],
-  inputs: readonly Tensor[],
-  rows: number,
-): Promise<readonly Tensor[]> {
+/** One job's outputs in the signature's order. Rejects with the lane's RpcError, or with the model's own error. */
+export function runInLane(lane: Lane, job: Omit<Job, "done">): Promise<readonly Tensor[]> {
   return new Promise((resolve, reject) => {
-    lane.submit({
-      inputs,
-      rows,
-      priority: PRIORITY,
-      arrivedAt: performance.now(),
-      deadlineAt: Number.POSITIVE_INFINITY,
-      isCancelled: () => false,
-      done: (error, outputs) => (error === null ? resolve(outputs) : reject(error)),
-    });
+    lane.submit({ ...job, done: (error, outputs) => (error === null ? resolve(outputs) : reject(error)) });
   });
 }

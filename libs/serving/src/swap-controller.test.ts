@@ -107,6 +107,10 @@ interface Scene {
   readonly controller: SwapController;
   readonly models: FakeModel[];
   readonly failures: LoadFailure[];
+  /** Generations that began to serve. */
+  readonly served: number[];
+  /** Lets ms go by. */
+  readonly pass: (ms: number) => void;
   /** Share of loads that fail. */
   broken: number | ((version: number) => boolean);
 }
@@ -115,11 +119,14 @@ function scene(seed: number): Scene {
   const world = new World(seed);
   const models: FakeModel[] = [];
   const failures: LoadFailure[] = [];
+  const served: number[] = [];
   let time = 0;
   const self: Scene = {
     world,
     models,
     failures,
+    served,
+    pass: (ms) => void (time += ms),
     broken: 0,
     controller: new SwapController("flights", {
       fetch: async (model) => {
@@ -138,6 +145,10 @@ function scene(seed: number): Scene {
       ...servingPorts(),
       now: () => time++,
       onFailure: (failure) => void failures.push(failure),
+      onServing: (set) => {
+        expect(self.controller.champion?.version).toBe(set.models[0]?.version);
+        served.push(set.generation);
+      },
       onLeak: (_version, error) => {
         throw error;
       },
@@ -379,6 +390,106 @@ describe("swap controller", () => {
     await run(world, () => controller.champion?.version === 1);
   });
 
+  it("lets no waker wait for what will never be", async () => {
+    const { world, controller } = scene(14);
+    const none = { ...setOf(1, 1), models: [] };
+    await expect(controller.wake()).rejects.toMatchObject({ code: "unavailable" });
+    void controller.aspire(none);
+    await expect(controller.wake()).rejects.toMatchObject({ code: "unavailable" });
+
+    await controller.park();
+    await controller.aspire(setOf(2, 1));
+    const parked = controller.wake();
+    void controller.park();
+    await expect(parked).rejects.toMatchObject({ code: "unavailable", message: "line flights was parked" });
+
+    const emptied = controller.wake();
+    void controller.aspire({ ...none, generation: 3 });
+    await expect(emptied).rejects.toMatchObject({ code: "unavailable" });
+
+    void controller.aspire(setOf(4, 2));
+    const stopped = controller.wake();
+    const stop = controller.stop();
+    await expect(stopped).rejects.toMatchObject({ code: "unavailable", message: "line flights is stopped" });
+    await expect(controller.wake()).rejects.toMatchObject({ code: "unavailable" });
+    await run(world, () => world.pending === 0);
+    await stop;
+  });
+
+  it("says when a set begins to serve: at the flip, and again after it was parked", async () => {
+    const { world, controller, served } = scene(15);
+    void controller.aspire(setOf(1, 1, 3));
+    await run(world, () => controller.loaded.length === 2);
+    expect(served).toEqual([1]);
+    const held = controller.acquire() as Handle;
+    void controller.aspire(setOf(2, 2));
+    expect(controller.wanted.map(({ version }) => version)).toEqual([2]);
+    await run(world, () => controller.champion?.version === 2);
+    expect(served).toEqual([1, 2]);
+    held.release();
+    void controller.park();
+    void controller.wake();
+    await run(world, () => controller.champion !== null);
+    expect(served).toEqual([1, 2, 2]);
+    void controller.aspire({ ...setOf(3, 1), models: [] });
+    expect(served).toEqual([1, 2, 2]);
+  });
+
+  it("drops a version that has died at once, and loads it again after a pause", async () => {
+    const { world, controller, models, failures, served } = scene(16);
+    void controller.aspire(setOf(1, 1, 2));
+    await run(world, () => controller.loaded.length === 2 && world.pending === 0);
+    controller.failed(9);
+    const held = controller.acquire(2) as Handle;
+    const dead = models.find(({ version }) => version === 2);
+    controller.failed(2);
+    expect([controller.champion?.version, controller.acquire(2)]).toEqual([1, null]);
+    expect(failures).toMatchObject([{ version: 2, stage: "serve", attempts: 1 }]);
+    await run(world, () => controller.acquire(2) !== null);
+    expect(dead?.releases).toBe(0);
+    held.release();
+    await run(world, () => dead?.releases === 1);
+
+    controller.failed(1);
+    expect([controller.acquire(), controller.acquireAll(), controller.loaded]).toEqual([null, null, []]);
+    await run(world, () => controller.champion?.version === 1 && world.pending === 0);
+    expect([controller.loaded.length, controller.failures]).toEqual([2, []]);
+    expect(served).toEqual([1, 1]);
+  });
+
+  it("does not serve a version that dies before it is ready, and waits longer each time", async () => {
+    const { world, controller, models, failures, pass } = scene(17);
+    const swap = controller.aspire(setOf(1, 1));
+    for (let deaths = 1; deaths <= 3; deaths++) {
+      await run(world, () => models.length === deaths);
+      controller.failed(1);
+      await run(world, () => failures.length === deaths);
+      expect(controller.champion).toBeNull();
+    }
+    expect(failures.map(({ attempts }) => attempts)).toEqual([1, 2, 3]);
+    await run(world, () => controller.champion !== null);
+    expect(await swap).toMatchObject({ outcome: "applied", to: 1 });
+    expect(models.map(({ releases }) => releases)).toEqual([1, 1, 1, 0]);
+    controller.failed(1);
+    await run(world, () => controller.champion !== null);
+    pass(120_000);
+    controller.failed(1);
+    expect(failures.map(({ attempts }) => attempts)).toEqual([1, 2, 3, 4, 1]);
+  });
+
+  it("does not count a set as applied whose champion died before its shadow was there", async () => {
+    const { world, controller } = scene(19);
+    let outcome: unknown;
+    void controller.aspire(setOf(1, 1, 2)).then((result) => {
+      outcome = result;
+    });
+    await run(world, () => controller.champion !== null);
+    expect([controller.loaded.length, outcome]).toEqual([1, undefined]);
+    controller.failed(1);
+    await run(world, () => outcome !== undefined);
+    expect(outcome).toMatchObject({ outcome: "applied", to: 1 });
+  });
+
   it("compares a new version with the champion on recorded requests before it serves", async () => {
     const inputs = [featureTensor(Float32Array.from([1, 2, 3, 4]), 2)];
     const controller = new SwapController("flights", {
@@ -449,6 +560,9 @@ describe("swap controller", () => {
           outcomes.push(controller.aspire(set));
         } else if (dice < 0.15) {
           outcomes.push(controller.aspire(setOf(world.below(generation), 1 + world.below(20))));
+        } else if (dice < 0.17) {
+          const shadow = controller.loaded[1];
+          if (shadow !== undefined) controller.failed(shadow.version);
         } else if (dice < 0.5) {
           call().catch((error: unknown) => errors.push(error));
         } else {

@@ -1,99 +1,16 @@
-import type { Arm, ComparisonReport } from "@millrace/rollout";
-import { sleep } from "@millrace/runtime";
-import { type NodePlan, planNode, type Rollout } from "@millrace/versions";
-import type { Lane } from "./batch.ts";
-import { compareOn } from "./compare.ts";
+import type { Arm } from "@millrace/rollout";
+import { RpcError, sleep } from "@millrace/runtime";
+import { type NodePlan, planNode } from "@millrace/versions";
 import { Generation, type Handle, type VersionModel } from "./generation.ts";
-import type { Loader, ServedModel } from "./model.ts";
-import type { RecentRequests } from "./recent.ts";
-import { warmUp } from "./warm-up.ts";
-
-/** What this node shall serve for one line. */
-export interface AspiredSet {
-  readonly line: string;
-  /** Grows with every change; the controller ignores a lower one. */
-  readonly generation: number;
-  /** The champion first, then a challenger, then shadows. */
-  readonly models: readonly VersionModel[];
-  /** How requests are divided between champion and challenger; null: the champion answers alone. */
-  readonly rollout: Rollout | null;
-}
-
-/** How the champion shares its requests now. */
-export interface Division {
-  readonly strategy: Rollout["strategy"];
-  readonly by: Rollout["by"];
-  /** For `assign` of @millrace/rollout. */
-  readonly plan: { readonly salt: string; readonly arms: readonly [Arm, Arm] };
-}
-
-/** Stages of a swap in ms. fetch, prove, load and warm are the champion's, 0 when it was loaded already. */
-export interface SwapStages {
-  readonly fetch: number;
-  readonly prove: number;
-  readonly load: number;
-  readonly warm: number;
-  readonly flip: number;
-  /** Until the last call in flight on the old models had its answer, and they were released. */
-  readonly drain: number;
-  /** From the arrival of the aspired set to the end. */
-  readonly total: number;
-}
-
-/** What became of an aspired set. */
-export type SwapOutcome =
-  /** It serves. Shadows that could not be loaded are named in `failures`. */
-  | {
-      readonly outcome: "applied";
-      readonly generation: number;
-      /** Champion before and after. */
-      readonly from: number | null;
-      readonly to: number | null;
-      readonly stages: SwapStages;
-      /** How the champion's answers to recorded requests differ from its predecessor's; null: not compared. */
-      readonly compared: ComparisonReport | null;
-    }
-  /** Nothing was done: it is older than, or equal to, the one that the controller works on. */
-  | { readonly outcome: "ignored" }
-  /** A newer set arrived, or the controller was stopped, before this one served. */
-  | { readonly outcome: "superseded" }
-  /** The line is parked: nothing is loaded until it is woken. */
-  | { readonly outcome: "parked" }
-  /** It contradicts what is loaded. */
-  | { readonly outcome: "refused"; readonly reason: string };
-
-/** Why a wanted version is not loaded. */
-export interface LoadFailure {
-  readonly version: number;
-  readonly stage: "fetch" | "prove" | "load" | "warm";
-  readonly attempts: number;
-  readonly error: unknown;
-}
-
-export interface SwapControllerOptions {
-  /** The verified bytes of a version. */
-  readonly fetch: (model: VersionModel) => Promise<Uint8Array>;
-  /** Tries the bytes where they can do no harm; rejects with the reason when they must not be loaded here. */
-  readonly prove: (bytes: Uint8Array, of: VersionModel) => Promise<void>;
-  readonly load: Loader;
-  /** The waiting room of a model that is about to serve. */
-  readonly lane: (model: ServedModel) => Lane;
-  /** Requests to warm up with. */
-  readonly recent: RecentRequests;
-  /** Monotonic ms. */
-  readonly now: () => number;
-  /** Called when a version could not be loaded; it will be tried again. */
-  readonly onFailure: (failure: LoadFailure) => void;
-  /** Called when a model's memory could not be freed. */
-  readonly onLeak: (version: number, error: unknown) => void;
-  /** Waits until a failed version is tried again. Default: 0.5 s, then twice as long each time, up to 30 s. */
-  readonly pause?: (attempts: number, signal: AbortSignal) => Promise<void>;
-}
+import { LoadError, type LoadedVersion, loadVersion } from "./load-version.ts";
+import type { AspiredSet, Division, LoadFailure, SwapControllerOptions, SwapOutcome } from "./swap.ts";
 
 /** Loads at once; a third waits. Bounds memory when sets arrive faster than models load. */
 const LOADS_MAX = 2;
 const PAUSE_MS = 500;
 const PAUSE_MS_MAX = 30_000;
+/** A model that dies after it has been there for so long is tried again as soon as one that never failed. */
+const STEADY_MS = 60_000;
 
 interface Serving {
   readonly generation: number;
@@ -111,12 +28,6 @@ export interface Acquired {
   /** Challengers and shadows. */
   readonly beside: readonly Handle[];
   readonly division: Division | null;
-}
-
-/** What is known of a load that succeeded. */
-interface LoadReport {
-  readonly stages: Pick<SwapStages, "fetch" | "prove" | "load" | "warm">;
-  readonly compared: ComparisonReport | null;
 }
 
 interface Swap {
@@ -141,8 +52,12 @@ export class SwapController {
   readonly #ready = new Map<number, Generation>();
   readonly #loading = new Map<number, VersionModel>();
   readonly #pausing = new Map<number, VersionModel>();
+  /** Loading versions whose thread has died meanwhile. */
+  readonly #died = new Set<number>();
   readonly #failures = new Map<number, LoadFailure>();
-  readonly #loads = new Map<number, LoadReport>();
+  /** How often each wanted version failed in a row. */
+  readonly #attempts = new Map<number, number>();
+  readonly #loads = new Map<number, Pick<LoadedVersion, "stages" | "compared">>();
   readonly #ending = new Set<Promise<void>>();
 
   constructor(line: string, options: SwapControllerOptions) {
@@ -169,7 +84,12 @@ export class SwapController {
     return this.#generations().map((generation) => generation.of);
   }
 
-  /** Wanted versions whose last attempt failed. */
+  /** The models of the newest set that was accepted, loaded or not. */
+  get wanted(): readonly VersionModel[] {
+    return this.#target.models;
+  }
+
+  /** Wanted versions that could not be loaded, or have died, and are not back yet. */
   get failures(): readonly LoadFailure[] {
     return [...this.#failures.values()];
   }
@@ -223,8 +143,10 @@ export class SwapController {
     if (reason !== null) return Promise.resolve({ outcome: "refused", reason });
     this.#swap?.settle({ outcome: "superseded" });
     this.#target = set;
-    for (const version of this.#failures.keys()) {
-      if (!set.models.some((model) => model.version === version)) this.#failures.delete(version);
+    for (const version of this.#attempts.keys()) {
+      if (set.models.some((model) => model.version === version)) continue;
+      this.#attempts.delete(version);
+      this.#failures.delete(version);
     }
     if (this.#isParked) return Promise.resolve({ outcome: "parked" });
     return new Promise((settle) => {
@@ -240,21 +162,26 @@ export class SwapController {
     return this.#isParked;
   }
 
-  /** Lets all models go; `wake` brings them back. Resolves when their memory is free. */
+  /**
+   * Lets all models go; `wake` brings them back, and one under way rejects. Resolves when their memory is free.
+   */
   async park(): Promise<void> {
     if (this.#isParked || this.#stopping.signal.aborted) return;
     this.#isParked = true;
     this.#serving = { ...NOTHING, generation: this.#serving.generation };
     this.#swap?.settle({ outcome: "parked" });
     this.#swap = null;
+    this.#endWaking(this.#unavailable("was parked"));
     await Promise.all([...this.#ready.keys()].map((version) => this.#drop(version)));
   }
 
   /**
-   * Brings back the models of the newest set. Resolves when the champion can answer; rejects with the reason when it
-   * cannot be loaded, and goes on trying.
+   * Brings back the models of the newest set. Resolves when the champion can answer. Rejects with the reason when it
+   * cannot be loaded, and goes on trying; with an RpcError (unavailable) when the set has no champion, or when the
+   * controller is parked or stopped before one answers.
    */
   wake(): Promise<void> {
+    if (this.#stopping.signal.aborted) return Promise.reject(this.#unavailable("is stopped"));
     if (this.#serving.champion !== null) return Promise.resolve();
     this.#isParked = false;
     this.#waking ??= Promise.withResolvers();
@@ -264,13 +191,34 @@ export class SwapController {
     return promise;
   }
 
+  /**
+   * A version's model has died: its runs fail, now and later. It serves nobody from now on, and is loaded again after a
+   * pause; where it was the champion, nobody answers until then. Does nothing for a version that is not loaded.
+   */
+  failed(version: number): void {
+    if (this.#loading.has(version)) this.#died.add(version);
+    const generation = this.#ready.get(version);
+    if (generation === undefined) return;
+    if (this.#options.now() - generation.readyAt > STEADY_MS) this.#attempts.delete(version);
+    if (this.#serving.champion === generation) {
+      this.#serving = { ...NOTHING, generation: this.#serving.generation };
+    }
+    void this.#drop(version);
+    this.#fail(
+      generation.of,
+      "serve",
+      this.#unavailable(`has lost version ${version}: its thread has ended`),
+    );
+    this.#advance();
+  }
+
   /** Stops serving: no new handles; resolves when those held are released and all memory is free. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#serving = { ...NOTHING, generation: this.#serving.generation };
     this.#swap?.settle({ outcome: "superseded" });
     this.#swap = null;
-    this.#waking?.reject(new Error("the node stops"));
+    this.#endWaking(this.#unavailable("is stopped"));
     for (const [version] of this.#ready) void this.#drop(version);
     while (this.#ending.size > 0) await Promise.all(this.#ending);
   }
@@ -308,33 +256,46 @@ export class SwapController {
       if (this.#loading.size === LOADS_MAX) break;
       this.#begin(version);
     }
+    const before = this.#serving;
     this.#flip(plan);
     for (const version of plan.drop) void this.#drop(version);
     this.#settle();
+    const { champion, generation } = this.#serving;
+    if (champion === null || champion.of.version !== this.#wantedChampion) return;
+    // Last: whoever is told may change what serves.
+    if (before.champion === null || before.generation !== generation) this.#options.onServing(this.#target);
   }
 
   #flip(plan: NodePlan): void {
     const before = this.#options.now();
     const find = (version: number): Generation => this.#ready.get(version) as Generation;
     this.#serving = {
-      generation: this.#isServed(plan) ? plan.generation : this.#serving.generation,
+      generation: this.#isServedBy(plan.champion) ? plan.generation : this.#serving.generation,
       champion: plan.champion === null ? null : find(plan.champion),
       challengers: plan.challengers.map(find),
       shadows: plan.shadows.map(find),
       division: this.#division(plan),
     };
     if (this.#swap !== null) this.#swap.flipMs += this.#options.now() - before;
-    if (this.#serving.champion === null) return;
-    this.#waking?.resolve();
+    if (plan.champion !== null) this.#endWaking(null);
+    else if (this.#wantedChampion === null) this.#endWaking(this.#unavailable("has no champion"));
+  }
+
+  #endWaking(error: unknown): void {
+    if (error === null) this.#waking?.resolve();
+    else this.#waking?.reject(error);
     this.#waking = null;
+  }
+
+  #unavailable(why: string): RpcError {
+    return new RpcError("unavailable", `line ${this.#target.line} ${why}`);
   }
 
   /** A rollout begins when both its champion and its challenger are ready. */
   #division({ champion, challengers }: NodePlan): Division | null {
-    const { models, rollout } = this.#target;
-    const isComplete = models.some((model) => model.role === "champion" && model.version === champion);
-    if (rollout === null || champion === null || !isComplete || !challengers.includes(rollout.version))
-      return null;
+    const { rollout } = this.#target;
+    const isComplete = champion === this.#wantedChampion && challengers.includes(rollout?.version ?? 0);
+    if (rollout === null || champion === null || !isComplete) return null;
     const { strategy, by, salt, share, version } = rollout;
     const arms: [Arm, Arm] = [
       { version: champion, role: "champion", share: 1 - share },
@@ -343,21 +304,24 @@ export class SwapController {
     return { strategy, by, plan: { salt, arms } };
   }
 
-  /** Whether the plan's champion is the one that its generation wants. */
-  #isServed(plan: NodePlan): boolean {
-    const wanted = this.#target.models.find((model) => model.role === "champion");
-    return wanted === undefined || wanted.version === plan.champion;
+  get #wantedChampion(): number | null {
+    return this.#target.models.find((model) => model.role === "champion")?.version ?? null;
+  }
+
+  /** Whether this is the champion that the newest set wants. */
+  #isServedBy(champion: number | null): boolean {
+    return this.#wantedChampion === null || this.#wantedChampion === champion;
   }
 
   /** The swap is over when its champion serves, its shadows do or have failed, and the old models are released. */
   #settle(): void {
     const swap = this.#swap;
-    if (swap === null || this.#serving.generation !== swap.set.generation) return;
+    const to = this.champion?.version ?? null;
+    if (swap === null || this.#serving.generation !== swap.set.generation || !this.#isServedBy(to)) return;
     const isDecided = ({ version }: VersionModel): boolean =>
       this.#ready.has(version) || this.#failures.has(version);
     if (!swap.set.models.every(isDecided)) return;
     this.#swap = null;
-    const to = this.champion?.version ?? null;
     const { now } = this.#options;
     const drainFrom = now();
     const loaded = to === null ? undefined : this.#loads.get(to);
@@ -403,72 +367,40 @@ export class SwapController {
     this.#track(this.#load(model));
   }
 
-  async #load(model: VersionModel): Promise<void> {
-    const { version } = model;
-    const { fetch, prove, load, lane, recent, now, onFailure } = this.#options;
-    let stage: LoadFailure["stage"] = "fetch";
-    let loaded: ServedModel | null = null;
-    const times = [now()];
-    try {
-      const bytes = await fetch(model);
-      times.push(now());
-      stage = "prove";
-      await prove(bytes, model);
-      times.push(now());
-      stage = "load";
-      loaded = await load(bytes, model);
-      times.push(now());
-      stage = "warm";
-      await warmUp(loaded, model, recent.all());
-      const compared = await this.#compare(loaded, recent.all());
-      times.push(now());
-      const [began = 0, fetched = 0, proven = 0, built = 0, warm = 0] = times;
-      const stages = {
-        fetch: fetched - began,
-        prove: proven - fetched,
-        load: built - proven,
-        warm: warm - built,
-      };
-      this.#loads.set(version, { stages, compared });
+  async #load(of: VersionModel): Promise<void> {
+    const { version } = of;
+    const { lane, now } = this.#options;
+    const loaded = await loadVersion(of, this.#options, () => this.acquire()).catch(
+      (error: LoadError) => error,
+    );
+    this.#loading.delete(version);
+    const hasDied = this.#died.delete(version);
+    if (loaded instanceof LoadError) {
+      this.#fail(of, loaded.stage, loaded.cause);
+    } else {
+      const { model, observed, ...report } = loaded;
       this.#failures.delete(version);
-      this.#ready.set(version, new Generation(model, loaded, lane(loaded)));
-      this.#loading.delete(version);
+      this.#loads.set(version, report);
+      this.#ready.set(version, new Generation(of, model, lane(model, observed), now()));
       if (this.#stopping.signal.aborted || this.#isParked) void this.#drop(version);
-    } catch (error) {
-      await loaded?.release().catch((leak: unknown) => this.#options.onLeak(version, leak));
-      this.#loading.delete(version);
-      const attempts = (this.#failures.get(version)?.attempts ?? 0) + 1;
-      const failure = { version, stage, attempts, error };
-      if (this.#target.models.some((one) => one.version === version)) this.#failures.set(version, failure);
-      this.#pausing.set(version, model);
-      onFailure(failure);
-      if (this.#roleInTarget(version) === "champion") {
-        this.#waking?.reject(error);
-        this.#waking = null;
-      }
-      this.#track(this.#tryLater(version, attempts));
+      else if (hasDied) this.failed(version);
     }
     this.#advance();
   }
 
-  /** With the champion, on what it was asked of late. A champion that fails meanwhile proves nothing about the next. */
-  async #compare(
-    next: ServedModel,
-    recorded: ReturnType<RecentRequests["all"]>,
-  ): Promise<ComparisonReport | null> {
-    const champion = this.acquire();
-    if (champion === null) return null;
-    try {
-      return await compareOn(recorded, champion.model, next);
-    } catch {
-      return null;
-    } finally {
-      champion.release();
+  /** Says so, and tries again after a pause. */
+  #fail(of: VersionModel, stage: LoadFailure["stage"], error: unknown): void {
+    const { version } = of;
+    const attempts = (this.#attempts.get(version) ?? 0) + 1;
+    const failure = { version, stage, attempts, error };
+    if (this.#target.models.some((one) => one.version === version)) {
+      this.#attempts.set(version, attempts);
+      this.#failures.set(version, failure);
     }
-  }
-
-  #roleInTarget(version: number): VersionModel["role"] | undefined {
-    return this.#target.models.find((model) => model.version === version)?.role;
+    this.#pausing.set(version, of);
+    this.#options.onFailure(failure);
+    if (version === this.#wantedChampion) this.#endWaking(error);
+    this.#track(this.#tryLater(version, attempts));
   }
 
   async #tryLater(version: number, attempts: number): Promise<void> {

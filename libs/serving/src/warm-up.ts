@@ -1,6 +1,7 @@
 import { ARRAYS, concatRows, type Tensor, type TensorSpec } from "@millrace/open-inference";
+import type { RunTimes } from "./batch-clock.ts";
 import type { VersionModel } from "./generation.ts";
-import { ModelContractError, type ServedModel, scoreRows } from "./model.ts";
+import { featureTensor, ModelContractError, type ServedModel, scoresOf } from "./model.ts";
 
 const WARM_UP_ROWS = [1, 64];
 /** A dimension that the request chooses is made up with this size. */
@@ -10,16 +11,28 @@ const FREE_DIMENSION = 1;
  * Runs a new model before anybody waits for it, so that the first real request finds memory and code in place, and so
  * that a model which cannot answer never serves: on recorded requests, and, where its line has features, on rows of
  * zeros and of unknown values, to each of which the answer must be a finite number. Throws a ModelContractError, or the
- * model's own error when it fails a recorded request.
+ * model's own error when it fails a recorded request. Resolves with how long its runs took; the first of each size,
+ * which finds nothing in place, does not count. `now`: monotonic ms.
  */
 export async function warmUp(
   model: ServedModel,
   of: Pick<VersionModel, "featureNames">,
   recorded: readonly (readonly Tensor[])[],
-): Promise<void> {
-  if (of.featureNames.length > 0) await warmUpRows(model, of.featureNames.length);
+  now: () => number,
+): Promise<RunTimes> {
+  const times = new Map<number, number>();
+  const run = async (inputs: readonly Tensor[]): Promise<readonly Tensor[]> => {
+    const startedAt = now();
+    const outputs = await model.run(inputs);
+    const rows = model.signature.batches ? (inputs[0]?.shape[0] ?? 1) : 1;
+    const best = times.get(rows);
+    times.set(rows, best === undefined ? Number.POSITIVE_INFINITY : Math.min(best, now() - startedAt));
+    return outputs;
+  };
+  if (of.featureNames.length > 0) await warmUpRows(model, run, of.featureNames.length);
   else if (recorded.length === 0) await warmUpMadeUp(model);
-  for (const inputs of together(recorded, model)) await model.run(inputs);
+  for (const inputs of together(recorded, model)) await run(inputs);
+  return new Map([...times].filter(([, ms]) => Number.isFinite(ms)));
 }
 
 /** Recorded requests that a model takes; where it batches, as few as their shapes allow: each run takes its turn. */
@@ -37,14 +50,19 @@ export function together(
   );
 }
 
-async function warmUpRows(model: ServedModel, features: number): Promise<void> {
-  const width = model.signature.inputs[0]?.shape[1];
+async function warmUpRows(
+  { signature }: ServedModel,
+  run: (inputs: readonly Tensor[]) => Promise<readonly Tensor[]>,
+  features: number,
+): Promise<void> {
+  const width = signature.inputs[0]?.shape[1];
   if (width !== features) {
     throw new ModelContractError(`it takes ${width} values per row, its version names ${features} features`);
   }
   for (const rows of WARM_UP_ROWS) {
     for (const value of [0, Number.NaN]) {
-      await scoreRows(model, new Float32Array(rows * features).fill(value), rows);
+      const [output] = await run([featureTensor(new Float32Array(rows * features).fill(value), rows)]);
+      scoresOf(output, rows);
     }
   }
 }

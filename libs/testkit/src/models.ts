@@ -1,6 +1,7 @@
 import { MODEL_INPUT, MODEL_OUTPUT } from "@millrace/lines";
 import {
   createBatcher,
+  ROWS_MAX,
   type ServedModel,
   type Signature,
   type SwapControllerOptions,
@@ -39,16 +40,20 @@ export function rowModel(
   };
 }
 
-/** What a swap controller needs beside its models: everything passes the proof, nothing was recorded. */
-export function servingPorts(): Pick<SwapControllerOptions, "prove" | "lane" | "recent"> {
+/** What a swap controller needs beside its models: everything passes the proof, nothing was recorded, nobody is told. */
+export function servingPorts(): Pick<SwapControllerOptions, "prove" | "lane" | "recent" | "onServing"> {
   const batcher = createBatcher({
     now: () => performance.now(),
-    rowsMax: 4_096,
+    rowsMax: ROWS_MAX,
     waitingRowsMax: 65_536,
+    onDefect: (error) => {
+      throw error;
+    },
   });
   return {
     prove: async () => {},
-    lane: (model) => batcher.lane(model, { objectiveMs: 20 }),
+    lane: (model, observed) => batcher.lane(model, { objectiveMs: 20 }, observed),
     recent: { offer: () => {}, all: () => [] },
+    onServing: () => {},
   };
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
+import { canonicalJson } from "@millrace/contracts";
 import { type InferRequest, quoted } from "@millrace/open-inference";
 import { assign } from "@millrace/rollout";
 import { RpcError } from "@millrace/runtime";
-import type { Handle } from "@millrace/serving";
+import type { Division, Handle, SwapController } from "@millrace/serving";
 import type { NodeLine } from "./line.ts";
 import { PARAMETER } from "./request.ts";
 
@@ -25,8 +26,8 @@ export function choose(line: NodeLine, request: InferRequest): Chosen {
   const { controller } = line;
   const { modelVersion: asked, modelName } = request;
   if (asked === "") {
-    const { division } = controller;
-    if (division !== null && division.strategy !== "interleave") {
+    const division = divisionOf(controller);
+    if (division !== null) {
       const { arm, propensity } = assign(division.plan, unitOf(request, division.by));
       const handle = controller.acquire(arm.version);
       if (handle !== null) return { handle, arm: { role: arm.role, propensity } };
@@ -44,13 +45,28 @@ export function choose(line: NodeLine, request: InferRequest): Chosen {
   throw notLoaded(line, modelName, asked);
 }
 
+/** How single answers are divided now; null: the champion gives them all. A rollout that interleaves divides rankings. */
+export function divisionOf({ division }: SwapController): Division | null {
+  return division?.strategy === "interleave" ? null : division;
+}
+
 /** What a rollout divides by: the entity or whatever the caller says, else the request itself. */
 export function unitOf(request: InferRequest, by: "request" | "entity"): string {
   const { parameters, id } = request;
-  const unit =
-    parameters.get(PARAMETER.unit) ?? (by === "entity" ? parameters.get(PARAMETER.entity) : undefined);
+  const unit = parameters.get(PARAMETER.unit);
   if (unit !== undefined) return String(unit);
+  const entity = by === "entity" ? parameters.get(PARAMETER.entity) : undefined;
+  if (entity !== undefined) return canonicalEntity(String(entity));
   return id === "" ? randomUUID() : id;
+}
+
+/** One text for one entity, however its JSON is written. */
+function canonicalEntity(text: string): string {
+  try {
+    return canonicalJson(JSON.parse(text));
+  } catch {
+    return text; // refused when it is looked up
+  }
 }
 
 /** The version that a text names: its number, or what it is for (`champion`, `challenger`, `shadow`). null: none. */

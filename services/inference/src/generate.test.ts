@@ -1,4 +1,5 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { createConcurrencyLimit } from "@millrace/admission";
 import { onnx } from "@millrace/contracts";
 import { DEFAULT_SERVE } from "@millrace/lines";
 import type { GrpcCall } from "@millrace/runtime";
@@ -6,6 +7,7 @@ import { createBatcher, recentRequests, type ServedModel, SwapController } from 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createTextGenerator } from "./generate.ts";
 import { NodeLine } from "./line.ts";
+import { createNodeLoad } from "./node-load.ts";
 import { type Node, until, World } from "./testing/world.ts";
 
 const TEXT = "writer";
@@ -349,8 +351,8 @@ describe("a deadline", () => {
       release: async () => {},
     };
     const recent = recentRequests({ keep: 1, everyMs: 1e9, bytesMax: 0 });
-    const batcher = createBatcher({ now, rowsMax: 8, waitingRowsMax: 64 });
     const fail = (...what: unknown[]): never => expect.fail(String(what));
+    const batcher = createBatcher({ now, rowsMax: 8, waitingRowsMax: 64, onDefect: fail });
     const controller = new SwapController(TEXT, {
       fetch: async () => new Uint8Array(0),
       prove: async () => {},
@@ -358,6 +360,7 @@ describe("a deadline", () => {
       lane: (loaded) => batcher.lane(loaded, { objectiveMs: 1_000 }),
       recent,
       now,
+      onServing: () => {},
       onFailure: fail,
       onLeak: fail,
     });
@@ -377,6 +380,9 @@ describe("a deadline", () => {
     return new NodeLine(TEXT, controller, recent, DEFAULT_SERVE);
   }
 
+  const load = createNodeLoad(
+    createConcurrencyLimit({ initial: 10, min: 10, max: 10, tolerance: 2, quickMs: 1_000 }),
+  );
   const callUntil = (deadlineAt: number): GrpcCall => ({
     metadata: () => undefined,
     deadlineAt,
@@ -386,7 +392,7 @@ describe("a deadline", () => {
 
   it("ends a text that takes too long, with a remedy", async () => {
     const line = await slowLine(20);
-    const generator = createTextGenerator({ line: () => line, spend: () => {}, now });
+    const generator = createTextGenerator({ line: () => line, spend: () => {}, load, now });
     const asked = generator.whole(TEXT, "", { text_input: "a", temperature: 0 }, callUntil(now() + 100));
     await expect(asked).rejects.toMatchObject({ code: "deadlineExceeded" });
     expect([line.requests.cancelled, line.isBusy]).toEqual([1, false]);
@@ -394,7 +400,7 @@ describe("a deadline", () => {
 
   it("takes the model from a caller who no longer reads", async () => {
     const line = await slowLine(1);
-    const generator = createTextGenerator({ line: () => line, spend: () => {}, now });
+    const generator = createTextGenerator({ line: () => line, spend: () => {}, load, now });
     const events = generator
       .stream(TEXT, "", { text_input: "a", temperature: 0 }, callUntil(now() + 150))
       [Symbol.asyncIterator]();

@@ -14,11 +14,12 @@ import {
   quoted,
   type Tensor,
 } from "@millrace/open-inference";
-import { type GrpcCall, RpcError, withDeadline } from "@millrace/runtime";
-import type { Handle, Job, ServedModel } from "@millrace/serving";
+import { type GrpcCall, RpcError } from "@millrace/runtime";
+import { type Handle, runInLane, type ServedModel } from "@millrace/serving";
 import { choose } from "./choose.ts";
 import { asRpcError, outcomeOf } from "./failure.ts";
 import type { NodeLine } from "./line.ts";
+import type { NodeLoad } from "./node-load.ts";
 import { priorityOf } from "./request.ts";
 import type { Outcome } from "./statistics.ts";
 
@@ -32,6 +33,7 @@ export interface GeneratePorts {
   readonly line: (name: string) => NodeLine | undefined;
   /** Spends a caller's budget: a text counts as a row. Throws the RpcError that tells when it may try again. */
   readonly spend: (call: GrpcCall, rows: number) => void;
+  readonly load: NodeLoad;
   /** Monotonic ms. */
   readonly now: () => number;
 }
@@ -54,7 +56,7 @@ const DEADLINE_MS = 60_000;
 const SEEDS = 2 ** 47;
 
 /** Each token is a run in the model's lane, so that texts and other requests take turns. */
-export function createTextGenerator({ line: lineNamed, spend, now }: GeneratePorts): TextGenerator {
+export function createTextGenerator({ line: lineNamed, spend, load, now }: GeneratePorts): TextGenerator {
   /** An answer per token; the last one has a reason, unless the caller has gone. */
   async function* answers(
     name: string,
@@ -68,9 +70,18 @@ export function createTextGenerator({ line: lineNamed, spend, now }: GeneratePor
     const startedAt = now();
     const deadlineAt = Math.min(call.deadlineAt ?? Number.POSITIVE_INFINITY, startedAt + DEADLINE_MS);
     line.usedAt = startedAt;
-    await wake(line, deadlineAt - startedAt);
     const asked = inferRequest(name, version, request.id);
-    const { handle } = choose(line, asked);
+    const priority = priorityOf(asked, line);
+    const refused = load.enter(priority);
+    if (refused !== null) throw refused;
+    let handle: Handle;
+    try {
+      await line.awake(deadlineAt - startedAt);
+      ({ handle } = choose(line, asked));
+    } catch (error) {
+      load.leave();
+      throw error;
+    }
     const statistics = line.statisticsOf(handle.of.version);
     statistics.inFlight++;
     let isLate = false;
@@ -82,11 +93,10 @@ export function createTextGenerator({ line: lineNamed, spend, now }: GeneratePor
     let outcome: Outcome = "cancelled";
     try {
       const { prompt, options, id } = request;
-      const priority = priorityOf(asked, line);
       const run = async (inputs: readonly Tensor[]): Promise<readonly Tensor[]> => {
         if (isLate)
           throw new RpcError("deadlineExceeded", "not done in time: ask for fewer tokens (max_tokens)");
-        const outputs = await runInLane(handle, {
+        const outputs = await runInLane(handle.lane, {
           inputs,
           rows: 1,
           priority,
@@ -116,6 +126,7 @@ export function createTextGenerator({ line: lineNamed, spend, now }: GeneratePor
     } finally {
       clearTimeout(expiry);
       handle.release();
+      load.leave();
       statistics.inFlight--;
       statistics.ended(outcome, now() - startedAt);
       line.requests[outcome]++;
@@ -140,20 +151,6 @@ function requestOf(body: unknown, isStream: boolean): GenerateRequest {
   if (request.stream === null || request.stream === isStream) return request;
   const remedy = isStream ? "post it to generate" : "post it to generate_stream";
   throw new ProtocolError("stream", `${request.stream}, expected ${isStream}: ${remedy}`);
-}
-
-/** Brings back the models of a line that were let go to make room. */
-async function wake(line: NodeLine, waitMs: number): Promise<void> {
-  const name = quoted(line.name);
-  if (line.isUnloaded) throw new RpcError("unavailable", `line ${name} was unloaded: load it first`);
-  if (line.controller.isParked) await withDeadline(waitMs, `loading line ${name}`, line.load());
-}
-
-/** Rejects with the model's error, or with the lane's. */
-function runInLane({ lane }: Handle, job: Omit<Job, "done">): Promise<readonly Tensor[]> {
-  return new Promise((resolve, reject) => {
-    lane.submit({ ...job, done: (error, outputs) => (error === null ? resolve(outputs) : reject(error)) });
-  });
 }
 
 /** What says which version answers, and how soon. */

@@ -29,6 +29,8 @@ export interface GrpcPorts {
   readonly ready: () => boolean;
   /** Whether callers may unload models. */
   readonly modelControl: boolean;
+  /** Aborts when the node begins to stop. */
+  readonly stopping: AbortSignal;
 }
 
 const PACKAGE = "inference.GRPCInferenceService";
@@ -41,7 +43,6 @@ export const SERVER = {
   version: "0.1.0",
   extensions: [
     "model_repository",
-    "model_repository(unload_dependents)",
     "binary_tensor_data",
     "statistics",
     "model_configuration",
@@ -56,10 +57,8 @@ export function inferenceMethods(ports: GrpcPorts): readonly GrpcMethod[] {
   return [
     modelInfer(ports),
     modelStreamInfer(ports),
-    ...methodsOf(serve(GRPCInferenceService, handlers(ports, repository)), { spans: false }).filter(
-      ({ path }) => path !== MODEL_INFER,
-    ),
-    ...methodsOf(serve(ModelRepositoryService, repository), { spans: false }),
+    ...methodsOf({ service: GRPCInferenceService, handlers: handlers(ports, repository) }, { spans: false }),
+    ...methodsOf({ service: ModelRepositoryService, handlers: repository }, { spans: false }),
     ...methodsOf(serve(Health, { check: ({ service }) => ({ status: health(ports, service) }) }), {
       spans: false,
     }),
@@ -147,7 +146,8 @@ async function* concurrently<T, R>(
         done.push(result);
         poke();
       });
-      while (underWay >= max) await wake.promise;
+      // Who does not read his answers is not read from.
+      while (underWay + done.length >= max) await wake.promise;
     }
   };
   void read()
@@ -159,8 +159,10 @@ async function* concurrently<T, R>(
       poke();
     });
   for (;;) {
-    yield* done.splice(0);
-    if (done.length > 0) continue;
+    for (let result = done.shift(); result !== undefined; result = done.shift()) {
+      yield result;
+      poke();
+    }
     if (failure !== null) throw failure;
     if (ended && underWay === 0) return;
     await wake.promise;
@@ -170,16 +172,14 @@ async function* concurrently<T, R>(
 function handlers(
   { models, ready }: GrpcPorts,
   repository: Handlers<typeof ModelRepositoryService>,
-): Handlers<typeof GRPCInferenceService> {
+): Omit<Handlers<typeof GRPCInferenceService>, "modelInfer"> {
   return {
     serverLive: () => ({ live: true }),
     serverReady: () => ({ ready: ready() }),
     modelReady: ({ name, version }) => ({ ready: models.isReady(name, version) }),
     serverMetadata: () => ({ ...SERVER, extensions: [...SERVER.extensions] }),
     modelMetadata: ({ name, version }) => models.metadata(name, version),
-    // Served on bytes.
-    modelInfer: () => ({}),
-    modelConfig: ({ name, version }) => ({ config: models.configMessage(name, version) }),
+    modelConfig: async ({ name, version }) => ({ config: await models.configMessage(name, version) }),
     modelStatistics: ({ name, version }) => ({ modelStats: models.statistics(name, version) }),
     ...repository,
   };
@@ -232,17 +232,14 @@ function health({ ready }: GrpcPorts, service: string): HealthCheckResponse_Serv
   return ready() ? SERVING : NOT_SERVING;
 }
 
-/** Says the state now and whenever it changes, until the caller goes. */
-function healthWatch({ ready }: GrpcPorts): GrpcMethod {
+/** Says the state now and whenever it changes, until the caller goes or the node stops. */
+function healthWatch({ ready, stopping }: GrpcPorts): GrpcMethod {
   return {
     kind: "stream",
     path: "/grpc.health.v1.Health/Watch",
     handle: async function* (requests, call) {
-      let service = "";
-      for await (const bytes of requests) {
-        ({ service } = fromBinary(HealthCheckRequestSchema, bytes));
-        break;
-      }
+      const first = await requests[Symbol.asyncIterator]().next();
+      const service = first.done === true ? "" : fromBinary(HealthCheckRequestSchema, first.value).service;
       let last: HealthCheckResponse_ServingStatus | null = null;
       while (!call.isCancelled()) {
         const status = !isHealthService(service) ? SERVICE_UNKNOWN : ready() ? SERVING : NOT_SERVING;
@@ -250,7 +247,8 @@ function healthWatch({ ready }: GrpcPorts): GrpcMethod {
           last = status;
           yield toBinary(HealthCheckResponseSchema, create(HealthCheckResponseSchema, { status }));
         }
-        await sleep(WATCH_MS);
+        if (stopping.aborted) return;
+        await sleep(WATCH_MS, stopping);
       }
     },
   };

@@ -1,6 +1,6 @@
 import type { InferRequest, Tensor } from "@millrace/open-inference";
-import { interleave } from "@millrace/rollout";
-import type { Handle } from "@millrace/serving";
+import { interleave, type Role } from "@millrace/rollout";
+import type { Handle, VersionModel } from "@millrace/serving";
 import { type Arm, unitOf } from "./choose.ts";
 import type { NodeLine } from "./line.ts";
 
@@ -14,9 +14,10 @@ export interface Partner {
 /** One ranking made of two. */
 export interface Interleaved {
   /** The champion's scores, dealt out again so that who sorts by them sees the interleaved order. */
-  readonly scores: Tensor;
+  readonly shown: Tensor;
   /** Which version gave each row its place. */
-  readonly teams: readonly string[];
+  readonly teams: readonly Role[];
+  readonly challenger: { readonly of: VersionModel; readonly scores: Float32Array };
   readonly arm: Arm;
 }
 
@@ -34,7 +35,7 @@ export function acquirePartner(line: NodeLine, request: InferRequest): Partner |
  * numbers.
  */
 export function interleaveScores(
-  { salt, unit }: Partner,
+  { handle, salt, unit }: Partner,
   champion: Tensor | undefined,
   challenger: Tensor | undefined,
 ): Interleaved | null {
@@ -54,14 +55,15 @@ export function interleaveScores(
   });
   const sorted = own.toSorted().reverse();
   const data = new Float32Array(own.length);
-  const teams = new Array<string>(own.length);
+  const teams = new Array<Role>(own.length);
   drawn.items.forEach((row, place) => {
     data[row] = sorted[place] as number;
-    teams[row] = drawn.teams[place] as string;
+    teams[row] = drawn.teams[place] as Role;
   });
   return {
-    scores: { ...(champion as Tensor), data },
+    shown: { ...(champion as Tensor), data },
     teams,
+    challenger: { of: handle.of, scores: other },
     arm: { role: "interleaved", propensity: drawn.propensity },
   };
 }

@@ -1,9 +1,13 @@
 import type { ServePolicy } from "@millrace/lines";
+import { quoted } from "@millrace/open-inference";
+import { RpcError, TimeoutError, withDeadline } from "@millrace/runtime";
 import type { RecentRequests, SwapController, SwapOutcome, SwapStages } from "@millrace/serving";
 import { ModelStatistics, type Outcome } from "./statistics.ts";
 
 /** Versions whose statistics are kept: those that serve, and some that did. */
 const VERSIONS_KEPT = 16;
+const LOAD_MS = 60_000;
+const RETRY_MS = 1_000;
 
 /** One line in this node: its models, and what became of its requests. */
 export class NodeLine {
@@ -43,10 +47,29 @@ export class NodeLine {
     return false;
   }
 
-  /** Brings its models back. Rejects with the reason when the champion cannot be loaded. */
+  /**
+   * Brings its models back where they were let go to make room. Rejects with an RpcError: it was unloaded, or the
+   * champion cannot be loaded, or not within so many ms.
+   */
+  async awake(deadlineMs: number): Promise<void> {
+    const { controller, name } = this;
+    if (!controller.isParked) return;
+    if (this.isUnloaded) {
+      throw new RpcError("unavailable", `line ${quoted(name)} was unloaded: load it first`);
+    }
+    try {
+      await withDeadline(deadlineMs, `loading line ${name}`, controller.wake());
+    } catch (error) {
+      if (error instanceof TimeoutError) throw new RpcError("deadlineExceeded", error.message);
+      const message = `line ${quoted(name)} cannot be loaded now`;
+      throw new RpcError("unavailable", message, { cause: error, retryAfterMs: RETRY_MS });
+    }
+  }
+
+  /** Brings its models back where they were unloaded or let go. Rejects as `awake` does. */
   async load(): Promise<void> {
     this.isUnloaded = false;
-    await this.controller.wake();
+    await this.awake(LOAD_MS);
   }
 
   /** Lets its models go until `load`. Resolves when their memory is free. */
@@ -63,9 +86,9 @@ export class NodeLine {
   statisticsOf(version: number): ModelStatistics {
     const known = this.#statistics.get(version);
     if (known !== undefined) return known;
-    for (const old of this.#statistics.keys()) {
+    for (const [old, { inFlight }] of this.#statistics) {
       if (this.#statistics.size < VERSIONS_KEPT) break;
-      if (this.controller.roleOf(old) === null) this.#statistics.delete(old);
+      if (old > 0 && inFlight === 0 && this.controller.roleOf(old) === null) this.#statistics.delete(old);
     }
     const found = new ModelStatistics();
     this.#statistics.set(version, found);

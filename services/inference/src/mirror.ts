@@ -12,14 +12,15 @@ export interface Mirror {
 
 /** Larger differences of scores are counted as such. */
 const TOLERANCE = 0.01;
-/** While more rows than this wait for a version it is left alone: mirrored requests must cost callers nothing. */
-const WAITING_MAX = 256;
+/** Least time between two requests that are mirrored: a sample is enough to compare by. */
+const EVERY_MS = 5;
 const DEADLINE_MS = 2_000;
 /** Pairs of versions remembered per line. */
 const PAIRS_MAX = 8;
 
 export function createMirror(now: () => number): Mirror {
   const lines = new Map<string, Map<string, Comparison>>();
+  let notBefore = 0;
 
   const comparisonOf = (line: string, pair: string): Comparison => {
     let pairs = lines.get(line);
@@ -55,7 +56,9 @@ export function createMirror(now: () => number): Mirror {
 
   return {
     offer: (answered, controller) => {
-      if (!controller.hasOthers || answered.teams !== null) return;
+      if (!controller.hasOthers || answered.interleaved !== null || isBusy(answered.handle)) return;
+      if (now() < notBefore) return;
+      notBefore = now() + EVERY_MS;
       const serving = controller.acquireAll();
       if (serving === null) return;
       const others = [serving.champion, ...serving.beside];
@@ -63,7 +66,7 @@ export function createMirror(now: () => number): Mirror {
       for (const other of others) {
         const isOther = other.of.version !== answered.handle.of.version;
         const fits = other.of.featureDigest === answered.handle.of.featureDigest;
-        if (!isOther || !fits || other.lane.waitingRows > WAITING_MAX) {
+        if (!isOther || !fits || isBusy(other)) {
           other.release();
           continue;
         }
@@ -80,4 +83,9 @@ export function createMirror(now: () => number): Mirror {
         ]),
       ),
   };
+}
+
+/** Callers wait for it: what is only compared has to wait for another time. */
+function isBusy({ lane }: Handle): boolean {
+  return lane.waitingRows > 0;
 }

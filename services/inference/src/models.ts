@@ -1,7 +1,7 @@
 import { DataType } from "@millrace/contracts";
 import { quoted, type TensorSpec } from "@millrace/open-inference";
 import { RpcError } from "@millrace/runtime";
-import type { Handle, ServedModel, VersionModel } from "@millrace/serving";
+import { type Handle, ROWS_MAX, type ServedModel, type VersionModel } from "@millrace/serving";
 import { notLoaded, versionOf } from "./choose.ts";
 import type { NodeLine } from "./line.ts";
 import type { ModelStatistics, Total } from "./statistics.ts";
@@ -12,18 +12,18 @@ import type { ModelStatistics, Total } from "./statistics.ts";
  */
 export interface Models {
   isReady(name: string, version: string): boolean;
-  metadata(name: string, version: string): ModelMetadata;
+  metadata(name: string, version: string): Promise<ModelMetadata>;
   /** What the model takes. */
-  inputs(name: string, version: string): readonly TensorSpec[];
-  config(name: string, version: string): ModelConfig<string>;
+  inputs(name: string, version: string): Promise<readonly TensorSpec[]>;
+  config(name: string, version: string): Promise<ModelConfig<string>>;
   /** The same as a protobuf message has it. */
-  configMessage(name: string, version: string): ModelConfig<DataType>;
+  configMessage(name: string, version: string): Promise<ModelConfig<DataType>>;
   /** Of one version, of all of a line (version ""), or of all lines (name ""). */
   statistics(name: string, version: string): ModelStatisticsMessage[];
   index(onlyReady: boolean): ModelIndex[];
   /** Loads a line's models again that were unloaded. Resolves when its champion can answer. */
   load(name: string): Promise<void>;
-  /** Frees the memory of a line's models; a request for them, or `load`, brings them back. */
+  /** Frees the memory of a line's models, until `load`. */
   unload(name: string): Promise<void>;
 }
 
@@ -80,7 +80,7 @@ export interface ModelIndex {
 }
 
 const PLATFORM = "onnx_onnxv1";
-const BATCH_ROWS_MAX = 4_096;
+const AWAKE_MS = 10_000;
 
 export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
   const lineOf = (name: string): NodeLine => {
@@ -89,12 +89,13 @@ export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
     const known = [...lines.keys()].join(", ") || "none yet";
     throw new RpcError("notFound", `name: no line ${quoted(name)}; lines here: ${known}`);
   };
-  const withModel = <T>(
+  const withModel = async <T>(
     name: string,
     version: string,
     read: (model: ServedModel, of: VersionModel, line: NodeLine) => T,
-  ): T => {
+  ): Promise<T> => {
     const line = lineOf(name);
+    await line.awake(AWAKE_MS);
     const number = version === "" ? undefined : versionOf(line, version);
     const handle: Handle | null = number === null ? null : line.controller.acquire(number);
     if (handle === null && version === "") {
@@ -112,7 +113,7 @@ export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
       .filter(([version]) => version > 0)
       .map(([version, statistics]) => statisticsMessage(line.name, version, statistics));
 
-  const config = (name: string, version: string): ModelConfig<string> =>
+  const config = (name: string, version: string): Promise<ModelConfig<string>> =>
     withModel(name, version, ({ signature, place }, of, { serve }) => {
       // Of a model that batches, Triton's configuration leaves the rows out of the dimensions.
       const from = signature.batches ? 1 : 0;
@@ -134,7 +135,7 @@ export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
         name,
         platform: PLATFORM,
         backend: "onnxruntime",
-        maxBatchSize: signature.batches ? BATCH_ROWS_MAX : 0,
+        maxBatchSize: signature.batches ? ROWS_MAX : 0,
         input: signature.inputs.map(io),
         output: signature.outputs.map(io),
         parameters: Object.fromEntries(
@@ -147,7 +148,9 @@ export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
     isReady: (name, version) => {
       const line = lines.get(name);
       if (line === undefined) return false;
-      if (version === "") return line.controller.champion !== null;
+      // What was let go to make room is there for whoever asks.
+      if (version === "")
+        return line.controller.champion !== null || (line.controller.isParked && !line.isUnloaded);
       const number = versionOf(line, version);
       return number !== null && line.controller.roleOf(number) !== null;
     },
@@ -170,8 +173,8 @@ export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
 
     inputs: (name, version) => withModel(name, version, ({ signature }) => signature.inputs),
     config,
-    configMessage: (name, version) => {
-      const described = config(name, version);
+    configMessage: async (name, version) => {
+      const described = await config(name, version);
       const typed = (io: IoMessage<string>): IoMessage<DataType> => ({
         ...io,
         dataType: DataType[io.dataType as keyof typeof DataType],
@@ -188,19 +191,23 @@ export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
     },
 
     index: (onlyReady) =>
-      [...lines.values()].flatMap(({ name, controller }) => {
+      [...lines.values()].flatMap(({ name, controller, isUnloaded }) => {
+        const reason = isUnloaded ? "unloaded" : "loaded when it is asked for";
+        const parked: ModelIndex[] = controller.isParked
+          ? [{ name, version: "", state: "UNAVAILABLE", reason }]
+          : [];
         const ready = controller.loaded.map(
           ({ version }): ModelIndex => ({ name, version: String(version), state: "READY", reason: "" }),
         );
         const failed = controller.failures.map(
-          ({ version, stage, error }): ModelIndex => ({
+          ({ version, stage }): ModelIndex => ({
             name,
             version: String(version),
             state: "UNAVAILABLE",
-            reason: `${stage}: ${(error as Error).message}`,
+            reason: `it does not ${stage === "prove" ? "pass its proof" : stage === "warm" ? "warm up" : stage}; the log has the cause`,
           }),
         );
-        return onlyReady ? ready : [...ready, ...failed];
+        return onlyReady ? ready : [...ready, ...parked, ...failed];
       }),
 
     load: (name) => lineOf(name).load(),

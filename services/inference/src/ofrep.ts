@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { assign } from "@millrace/rollout";
+import { divisionOf } from "./choose.ts";
 import type { NodeLine } from "./line.ts";
 
 /** What one evaluation answers, as HTTP says it. */
@@ -56,7 +57,8 @@ function targetingKeyOf(body: unknown): string | null {
 }
 
 function flagOf({ name, controller }: NodeLine, targetingKey: string | null): object | Failure {
-  const { division, champion } = controller;
+  const division = divisionOf(controller);
+  const { champion } = controller;
   const metadata = { generation: controller.generation };
   if (champion === null) {
     return { key: name, errorCode: "GENERAL", errorDetails: "the line has no champion yet" };

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
+import { createBudgets } from "@millrace/admission";
 import { lineTopic, type Prediction } from "@millrace/contracts";
 import { type Clock, type Log, sleep, withDeadline } from "@millrace/runtime";
+import type { VersionModel } from "@millrace/serving";
 import type { Broker, OutputRecord } from "@millrace/stream";
 import type { Answered } from "./predict.ts";
 
@@ -8,7 +10,7 @@ import type { Answered } from "./predict.ts";
 export interface PredictionLog {
   /** Takes the rows of one answer, or drops and counts them. Copies what it keeps. */
   offer(answered: Answered): void;
-  /** Predictions since the start of the process. */
+  /** Rows since the start of the process. */
   readonly counts: { readonly logged: number; readonly dropped: number };
   /** Sends what is held, as far as that goes within the time. */
   stop(deadlineMs: number): Promise<void>;
@@ -17,72 +19,70 @@ export interface PredictionLog {
 export interface PredictionLogPorts {
   readonly broker: Pick<Broker, "send" | "offsets">;
   readonly clock: Clock;
+  /** Monotonic ms. */
+  readonly now: () => number;
   readonly log: Log;
 }
 
-/** Rows held; beyond them new ones are dropped. */
+/** Rows held per line; beyond them new ones are dropped. */
 const HELD_MAX = 20_000;
-/** Rows per second: what is above is dropped, so that the log never takes more than a small part of a core. */
-const PER_SECOND_MAX = 10_000;
+/** What is above is dropped, so that the log never takes more than a small part of a core. */
+const ROWS_PER_SECOND = { perSecond: 10_000, burst: 10_000, callersMax: 1 };
 const SEND_RECORDS = 1_000;
 const SEND_EVERY_MS = 100;
+/** A line that cannot be logged is left alone for so long, and its oldest rows go after so many failures in a row. */
 const RETRY_MS = 1_000;
+const FAILURES_MAX = 30;
 
 interface Held {
-  readonly line: string;
   readonly prediction: Omit<Prediction, "values">;
   readonly values: Float32Array;
 }
 
-export function startPredictionLog({ broker, clock, log }: PredictionLogPorts): PredictionLog {
+/** One line's rows, and how sending them goes. */
+interface Queue {
+  readonly line: string;
+  rows: Held[];
+  failures: number;
+  notBefore: number;
+}
+
+export function startPredictionLog({ broker, clock, now, log }: PredictionLogPorts): PredictionLog {
   const stopped = new AbortController();
-  const partitions = new Map<string, number>();
-  let held: Held[] = [];
+  const budget = createBudgets(ROWS_PER_SECOND);
+  const queues = new Map<string, Queue>();
   let logged = 0;
   let dropped = 0;
-  let allowance = PER_SECOND_MAX;
-  let reported = false;
 
-  const partitionsOf = async (topic: string): Promise<number> => {
-    let count = partitions.get(topic);
-    if (count === undefined) partitions.set(topic, (count = (await broker.offsets(topic)).length));
-    return count;
+  const send = async (queue: Queue): Promise<void> => {
+    const topic = lineTopic(queue.line, "predictions");
+    const batch = queue.rows.slice(0, SEND_RECORDS);
+    try {
+      const partitions = (await broker.offsets(topic)).length;
+      await broker.send(batch.map((one) => recordOf(one, topic, partitions)));
+      logged += batch.length;
+      if (queue.failures > 0) log.info({ line: queue.line }, "direct calls are logged again");
+      queue.failures = 0;
+    } catch (error) {
+      if (queue.failures++ === 0)
+        log.warn({ line: queue.line, err: error }, "direct calls cannot be logged now");
+      queue.notBefore = now() + RETRY_MS;
+      if (queue.failures < FAILURES_MAX) return;
+      dropped += batch.length;
+    }
+    queue.rows = queue.rows.slice(batch.length);
   };
 
-  const send = async (): Promise<void> => {
-    const records: OutputRecord[] = [];
-    const batch = held.slice(0, SEND_RECORDS);
-    for (const { line, prediction, values } of batch) {
-      const topic = lineTopic(line, "predictions");
-      const partition = hashOf(prediction.id) % (await partitionsOf(topic));
-      const known = Array.from(values, (value) => (Number.isNaN(value) ? null : value));
-      records.push({
-        topic,
-        partition,
-        key: prediction.id,
-        value: JSON.stringify({ ...prediction, values: known }),
-      });
+  const sendAll = async (): Promise<void> => {
+    for (const queue of queues.values()) {
+      while (queue.rows.length > 0 && queue.notBefore <= now() && !stopped.signal.aborted) await send(queue);
     }
-    await broker.send(records);
-    held = held.slice(batch.length);
-    logged += batch.length;
-    if (reported) log.info("direct calls are logged again");
-    reported = false;
   };
 
   const running = (async () => {
     while (!stopped.signal.aborted) {
       await sleep(SEND_EVERY_MS, stopped.signal);
-      allowance = Math.min(PER_SECOND_MAX, allowance + (PER_SECOND_MAX * SEND_EVERY_MS) / 1_000);
-      try {
-        while (held.length > 0 && !stopped.signal.aborted) await send();
-      } catch (error) {
-        partitions.clear();
-        if (!reported)
-          log.warn({ err: error }, "direct calls cannot be logged: trying again, dropping what is too much");
-        reported = true;
-        await sleep(RETRY_MS, stopped.signal);
-      }
+      await sendAll();
     }
   })();
 
@@ -90,49 +90,65 @@ export function startPredictionLog({ broker, clock, log }: PredictionLogPorts): 
     get counts() {
       return { logged, dropped };
     },
-    offer: ({ line, id: given, handle, arm, teams, input, scores, traceId }) => {
-      const rows = scores.length;
-      if (held.length + rows > HELD_MAX || allowance < rows) {
-        dropped += rows;
-        return;
-      }
-      allowance -= rows;
-      const { version, artifactDigest, featureDigest, datasetDigest } = handle.of;
-      const atMs = clock.now();
-      const id = given === "" ? randomUUID() : given;
-      const matrix = (input.data as Float32Array).slice();
-      const width = matrix.length / rows;
-      for (let row = 0; row < rows; row++) {
-        held.push({
-          line,
-          values: matrix.subarray(row * width, (row + 1) * width),
-          prediction: {
-            id: rows === 1 ? id : `${id}#${row}`,
-            time: atMs,
-            score: scores[row] as number,
-            version,
-            model: artifactDigest,
-            features: featureDigest,
-            shadows: {},
-            predictedAtMs: atMs,
-            dataset: datasetDigest,
-            arm: teams?.[row] ?? arm.role,
-            propensity: arm.propensity,
-            ...(traceId === "" ? {} : { trace: traceId }),
-            origin: "call",
-          },
-        });
-      }
+    offer: (answered) => {
+      const { line } = answered;
+      const rows = answered.scores.length;
+      let queue = queues.get(line);
+      if (queue === undefined) queues.set(line, (queue = { line, rows: [], failures: 0, notBefore: 0 }));
+      if (queue.rows.length + rows > HELD_MAX || budget.spend("", rows, now()) > 0) dropped += rows;
+      else queue.rows.push(...heldRows(answered, clock.now()));
     },
     stop: async (deadlineMs) => {
       stopped.abort();
       const sending = running.then(async () => {
-        while (held.length > 0) await send();
+        for (const queue of queues.values())
+          while (queue.rows.length > 0 && queue.failures === 0) await send(queue);
       });
       // While Kafka is away what is held is lost, and was never promised.
       await withDeadline(deadlineMs, "logging the last calls", sending).catch(() => {});
-      dropped += held.length;
     },
+  };
+}
+
+function heldRows(answered: Answered, atMs: number): Held[] {
+  const { id: given, handle, arm, input, scores, interleaved, traceId } = answered;
+  const id = given === "" ? randomUUID() : given;
+  const rows = scores.length;
+  // The request's bytes go when it is answered.
+  const matrix = (input.data as Float32Array).slice();
+  const width = matrix.length / rows;
+  return Array.from(scores, (ownScore, row) => {
+    const isChallengers = interleaved?.teams[row] === "challenger";
+    const of: VersionModel = isChallengers ? interleaved.challenger.of : handle.of;
+    return {
+      values: matrix.subarray(row * width, (row + 1) * width),
+      prediction: {
+        id: rows === 1 ? id : `${id}#${row}`,
+        time: atMs,
+        score: isChallengers ? (interleaved.challenger.scores[row] as number) : ownScore,
+        version: of.version,
+        model: of.artifactDigest,
+        features: of.featureDigest,
+        shadows: {},
+        predictedAtMs: atMs,
+        dataset: of.datasetDigest,
+        arm: interleaved?.teams[row] ?? arm.role,
+        propensity: arm.propensity,
+        ...(interleaved !== null && { shown: (interleaved.shown.data as Float32Array)[row] as number }),
+        ...(traceId === "" ? {} : { trace: traceId }),
+        origin: "call" as const,
+      },
+    };
+  });
+}
+
+function recordOf({ prediction, values }: Held, topic: string, partitions: number): OutputRecord {
+  const known = Array.from(values, (value) => (Number.isNaN(value) ? null : value));
+  return {
+    topic,
+    partition: hashOf(prediction.id) % partitions,
+    key: prediction.id,
+    value: JSON.stringify({ ...prediction, values: known }),
   };
 }
 

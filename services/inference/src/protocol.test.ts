@@ -142,7 +142,7 @@ describe("REST", () => {
       method: "POST",
       body: new Uint8Array(17 * 1024 * 1024),
     }).catch(() => null);
-    expect([null, 429]).toContain(large?.status ?? null);
+    expect([null, 413]).toContain(large?.status ?? null);
   });
 
   it("lists, counts, unloads and loads", async () => {
@@ -297,9 +297,12 @@ describe("rollouts", () => {
   });
 
   it("mirror direct requests to the versions beside, which never answer", async () => {
-    for (let i = 0; i < 5; i++) await node.client.modelInfer(rowOf(i));
     const mirrored = () => node.service.lines()[LINE]?.details["mirrored"] as any;
-    await until(() => mirrored()["2/1"]?.pairs === 5);
+    // Not each is: those that come one after another at once are sampled.
+    await until(async () => {
+      expect((await node.client.modelInfer(rowOf(4))).modelVersion).toBe("2");
+      return mirrored()["2/1"]?.pairs >= 5;
+    });
     expect(mirrored()["2/1"].max).toBeCloseTo(expectedScore(2, 4) - 0.25, 5);
   });
 });

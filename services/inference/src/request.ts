@@ -8,7 +8,7 @@ import {
   type TensorSpec,
 } from "@millrace/open-inference";
 import { type GrpcCall, RpcError } from "@millrace/runtime";
-import type { Handle, Priority } from "@millrace/serving";
+import { type Handle, type Priority, ROWS_MAX } from "@millrace/serving";
 import type { NodeLine } from "./line.ts";
 
 /** Parameters of a request that we understand; `priority` and `timeout` (us) are Triton's. */
@@ -22,7 +22,6 @@ export const PARAMETER = {
 /** A call without a deadline gets the first, and none a later one than the second. */
 const DEADLINE_MS = 10_000;
 const DEADLINE_MS_MAX = 60_000;
-const ROWS_MAX = 4_096;
 const PRIORITIES = { high: 0, normal: 1, low: 2 } as const;
 
 /** Monotonic ms at which nobody waits any more. */

@@ -45,7 +45,8 @@ export async function keepWithinMemory(ports: ResidencyPorts, signal: AbortSigna
     for (const index of linesToPark(facts, bytesMax)) {
       const line = all[index] as NodeLine;
       log.info({ line: line.name, bytes: line.controller.memoryBytes }, "let go to make room");
-      await line.controller.park();
+      // It may be held for a while: the others need not wait for it.
+      void line.controller.park();
     }
     await sleep(LOOK_MS, signal);
   }

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -8,6 +9,7 @@ import { asRpcError } from "./failure.ts";
 import type { TextGenerator } from "./generate.ts";
 import { requireControl, requireNoFiles, SERVER } from "./grpc.ts";
 import type { Models } from "./models.ts";
+import type { NodeLoad } from "./node-load.ts";
 import type { Flags } from "./ofrep.ts";
 import type { Predictor } from "./predict.ts";
 import { restJson } from "./rest-json.ts";
@@ -17,6 +19,7 @@ export interface RestPorts {
   readonly models: Models;
   readonly generator: TextGenerator;
   readonly flags: Flags;
+  readonly load: NodeLoad;
   readonly limits: InferLimits;
   readonly ready: () => boolean;
   readonly modelControl: boolean;
@@ -79,8 +82,8 @@ const ROUTES: readonly Route[] = [
   [
     "GET",
     new RegExp(`^${MODEL}$`),
-    ({ response, model, version }, { models }) =>
-      answer(response, 200, restJson(models.metadata(model, version))),
+    async ({ response, model, version }, { models }) =>
+      answer(response, 200, restJson(await models.metadata(model, version))),
   ],
   [
     "GET",
@@ -93,8 +96,8 @@ const ROUTES: readonly Route[] = [
   [
     "GET",
     new RegExp(`^${MODEL}/config$`),
-    ({ response, model, version }, { models }) =>
-      answer(response, 200, restJson(models.config(model, version))),
+    async ({ response, model, version }, { models }) =>
+      answer(response, 200, restJson(await models.config(model, version))),
   ],
   [
     "GET",
@@ -109,7 +112,7 @@ const ROUTES: readonly Route[] = [
     /^\/v2\/repository\/index$/,
     async ({ request, response }, { models }) => {
       const body = await jsonBody(request, 10_000);
-      answer(response, 200, models.index((body as { ready?: unknown }).ready === true));
+      answer(response, 200, models.index((body as { ready?: unknown } | null)?.ready === true));
     },
   ],
   [
@@ -187,7 +190,9 @@ async function route(request: IncomingMessage, response: ServerResponse, ports: 
       const match = pattern.exec(path);
       return match === null ? [] : [{ method, match, handle }];
     });
-    const found = matches.find(({ method }) => method === request.method);
+    // Node leaves out the body of an answer to HEAD.
+    const asked = request.method === "HEAD" ? "GET" : request.method;
+    const found = matches.find(({ method }) => method === asked);
     if (found === undefined) {
       const allowed = matches.map(({ method }) => method).join(", ");
       if (allowed === "") throw new RpcError("notFound", "no such path: see GET /v2");
@@ -206,15 +211,17 @@ async function route(request: IncomingMessage, response: ServerResponse, ports: 
 
 async function infer(
   { request, response, call, model, version }: Exchange,
-  { predictor, models, limits }: RestPorts,
+  { predictor, models, load, limits }: RestPorts,
 ): Promise<void> {
+  const refused = load.refusal();
+  if (refused !== null) throw refused;
   const body = await readBody(request, limits.messageBytes);
   const length = headerLength(request);
   const { request: asked, binary } = parseInferBody(body, {
     modelName: model,
     modelVersion: version,
     headerLength: length,
-    inputs: length === 0 ? models.inputs(model, version) : [],
+    inputs: length === 0 ? await models.inputs(model, version) : [],
     limits,
   });
   const answered = await new Promise<Parameters<typeof formatInferBody>[0]>((resolve, reject) => {
@@ -244,7 +251,7 @@ async function generate(
 /** Server-sent events, one per token. An error after the first is an event, too: the status is gone. */
 async function generateStream(
   { request, response, call, model, version }: Exchange,
-  { generator }: RestPorts,
+  { generator, onDefect }: RestPorts,
 ): Promise<void> {
   const body = await jsonBody(request, 1_000_000);
   const events = generator.stream(model, version, body, call);
@@ -257,15 +264,24 @@ async function generateStream(
           "cache-control": "no-store",
         });
       started = true;
-      if (!response.write(`data: ${JSON.stringify(event)}\n\n`)) {
-        await new Promise<void>((resolve) => response.once("drain", resolve).once("close", resolve));
-      }
+      if (!response.write(`data: ${JSON.stringify(event)}\n\n`)) await drained(response);
     }
   } catch (error) {
     if (!started) throw error;
-    response.write(`data: ${JSON.stringify({ error: asRpcError(error).message })}\n\n`);
+    const known = asRpcError(error);
+    if (known.code === "internal") onDefect(request.url ?? "", known.cause ?? known);
+    response.write(`data: ${JSON.stringify({ error: known.message })}\n\n`);
   }
   response.end();
+}
+
+/** Resolves when more can be written, or when nobody reads any more. */
+async function drained(response: ServerResponse): Promise<void> {
+  if (response.destroyed) return;
+  const done = new AbortController();
+  const { signal } = done;
+  await Promise.race([once(response, "drain", { signal }), once(response, "close", { signal })]);
+  done.abort();
 }
 
 function statistics(response: ServerResponse, models: Models, name: string, version: string): void {
@@ -321,19 +337,40 @@ async function jsonBody(request: IncomingMessage, bytesMax: number): Promise<unk
   }
 }
 
+/** Bytes of bodies that are being read, over all connections. */
+let bodyBytes = 0;
+const BODY_BYTES_MAX = 512 * 1024 * 1024;
+
+/** A body that is longer than it may be. */
+class BodyTooLong extends RpcError {
+  constructor(bytesMax: number) {
+    super("resourceExhausted", `body: more than ${bytesMax} bytes`);
+  }
+}
+
 /** Reads a body of at most so many bytes; what says that it is longer is refused before it is read. */
 async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
-  const tooLong = (): RpcError => new RpcError("resourceExhausted", `body: more than ${bytesMax} bytes`);
-  if (Number(request.headers["content-length"] ?? 0) > bytesMax) throw tooLong();
+  if (Number(request.headers["content-length"] ?? 0) > bytesMax) throw new BodyTooLong(bytesMax);
   if (request.headers["content-encoding"] !== undefined) {
     throw new RpcError("unimplemented", "content-encoding: compressed bodies are not taken");
   }
   const parts: Buffer[] = [];
   let bytes = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    bytes += part.length;
-    if (bytes > bytesMax) throw tooLong();
-    parts.push(part);
+  try {
+    for await (const part of request as AsyncIterable<Buffer>) {
+      bytes += part.length;
+      bodyBytes += part.length;
+      if (bytes > bytesMax) throw new BodyTooLong(bytesMax);
+      if (bodyBytes > BODY_BYTES_MAX) {
+        throw RpcError.refusal("resourceExhausted", "too many bodies are being read: try again", 1_000);
+      }
+      parts.push(part);
+    }
+  } catch (error) {
+    if (error instanceof RpcError) throw error;
+    throw new RpcError("cancelled", "the caller has gone before the body was read", { cause: error });
+  } finally {
+    bodyBytes -= bytes;
   }
   return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
 }
@@ -355,11 +392,11 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
 function failed(response: ServerResponse, path: string, error: unknown, { onDefect }: RestPorts): void {
   const known = asRpcError(error);
   if (known.code === "internal") onDefect(path, known.cause ?? known);
-  if (response.headersSent) return void response.destroy();
+  if (response.headersSent || response.destroyed) return void response.destroy();
   if (known.retryAfterMs !== undefined) {
     response.setHeader("retry-after", Math.max(1, Math.ceil(known.retryAfterMs / 1_000)));
   }
   // What is left of a body that was too long is not read.
   if (!response.req.complete) response.setHeader("connection", "close");
-  answer(response, STATUS[known.code], { error: known.message });
+  answer(response, known instanceof BodyTooLong ? 413 : STATUS[known.code], { error: known.message });
 }

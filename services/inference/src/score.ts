@@ -1,7 +1,13 @@
 import { type FeatureVector, lineTopic, type Prediction, readVector } from "@millrace/contracts";
 import { assign } from "@millrace/rollout";
 import { type Clock, type Log, sleep, withDeadline } from "@millrace/runtime";
-import { type Handle, type SwapController, scoreInLane, type VersionModel } from "@millrace/serving";
+import {
+  type Division,
+  type Handle,
+  type SwapController,
+  scoreInLane,
+  type VersionModel,
+} from "@millrace/serving";
 import {
   type Broker,
   type CheckpointStore,
@@ -13,6 +19,7 @@ import {
   startStep,
   type Task,
 } from "@millrace/stream";
+import { divisionOf } from "./choose.ts";
 
 /** Counts of one partition, kept in its checkpoint. */
 export interface ScoreCounts {
@@ -99,41 +106,26 @@ function createScoreTask(
     }
     const serving = controller.acquireAll();
     if (serving === null) return { reason: "there is no champion yet" };
-    const { champion, beside, division } = serving;
+    const { champion, beside } = serving;
+    const division = divisionOf(controller);
+    let answers: Answer[];
     try {
       const unfit = misfit(champion, (run[0] as Scorable).vector);
       if (unfit !== null) return { reason: unfit };
       const matrix = matrixOf(run, champion.of.featureNames.length);
-      const answers = [{ of: champion.of, scores: await scoreInLane(champion, matrix, run.length) }];
+      answers = [{ of: champion.of, scores: await scoreInLane(champion, matrix, run.length) }];
       answers.push(...(await scoreBeside(beside, run, matrix)));
-      run.forEach(({ record, vector }, row) => {
-        const chosen = division === null ? null : assign(division.plan, vector.id);
-        const answer = answers.find(({ of }) => of.version === chosen?.arm.version) ?? (answers[0] as Answer);
-        const { version, artifactDigest, datasetDigest } = answer.of;
-        const others = answers.filter((one) => one !== answer);
-        const prediction: Prediction = {
-          id: vector.id,
-          time: vector.time,
-          score: answer.scores[row] as number,
-          version,
-          model: artifactDigest,
-          features: vector.features,
-          shadows: Object.fromEntries(others.map(({ of, scores }) => [of.version, scores[row] as number])),
-          predictedAtMs: clock.now(),
-          dataset: datasetDigest,
-          arm: answer.of === champion.of ? "champion" : "challenger",
-          propensity: chosen?.propensity ?? 1,
-          origin: "stream",
-        };
-        emit(record, predictions, { key: vector.id, value: JSON.stringify(prediction) });
-      });
-      return null;
     } catch (error) {
       return { reason: `version ${champion.of.version} fails: ${(error as Error).message}`, error };
     } finally {
       champion.release();
       for (const one of beside) one.release();
     }
+    run.forEach(({ record, vector }, row) => {
+      const prediction = predictionOf(vector, answers, row, division, clock.now());
+      emit(record, predictions, { key: vector.id, value: JSON.stringify(prediction) });
+    });
+    return null;
   };
 
   /** The others are for comparison: one that does not fit or fails is left out. */
@@ -184,6 +176,36 @@ function createScoreTask(
 interface Answer {
   readonly of: VersionModel;
   readonly scores: Float32Array;
+}
+
+/** The champion's answer is the first. While a rollout runs the vector's id decides whose answer counts. */
+function predictionOf(
+  vector: FeatureVector,
+  answers: readonly Answer[],
+  row: number,
+  division: Division | null,
+  predictedAtMs: number,
+): Prediction {
+  const champion = answers[0] as Answer;
+  const chosen = division === null ? null : assign(division.plan, vector.id);
+  const assigned = answers.find(({ of }) => of.version === chosen?.arm.version);
+  // Who could not answer is stood in for by the champion, who then was sure to answer.
+  const { of, scores } = assigned ?? champion;
+  const others = answers.filter((one) => one.of !== of);
+  return {
+    id: vector.id,
+    time: vector.time,
+    score: scores[row] as number,
+    version: of.version,
+    model: of.artifactDigest,
+    features: vector.features,
+    shadows: Object.fromEntries(others.map((one) => [one.of.version, one.scores[row] as number])),
+    predictedAtMs,
+    dataset: of.datasetDigest,
+    arm: of === champion.of ? "champion" : "challenger",
+    propensity: assigned === undefined ? 1 : (chosen?.propensity ?? 1),
+    origin: "stream",
+  };
 }
 
 /** Why a run cannot be scored now. */
@@ -289,11 +311,12 @@ export function keepScoring(line: ScoredLine, ports: ScoringPorts): Scoring {
     },
   };
 
+  const ended = new Promise<void>((resolve) => stopped.signal.addEventListener("abort", () => resolve()));
+
   const runOnce = async (): Promise<void> => {
     const failed = Promise.withResolvers<never>();
     failed.promise.catch(() => {}); // it may fail again while it is being stopped
     const starting = startStep(definition, { broker, clock, log, fail: failed.reject });
-    const ended = new Promise<void>((resolve) => stopped.signal.addEventListener("abort", () => resolve()));
     try {
       step = await Promise.race([starting, ended.then(() => null)]);
       await Promise.race([failed.promise, ended]);

@@ -13,7 +13,7 @@ import {
   type Service,
   withDeadline,
 } from "@millrace/runtime";
-import { artifactFolder, createBatcher } from "@millrace/serving";
+import { artifactFolder, createBatcher, ROWS_MAX } from "@millrace/serving";
 import { type Broker, fileCheckpoints, memberFile } from "@millrace/stream";
 import { callersOf } from "./callers.ts";
 import { type InferenceConfig, mebibytes } from "./config.ts";
@@ -24,6 +24,7 @@ import type { NodeLine } from "./line.ts";
 import { type LabelledStatistics, requestMetrics, tritonMetrics } from "./metrics-text.ts";
 import { createMirror } from "./mirror.ts";
 import { describeModels } from "./models.ts";
+import { createNodeLoad } from "./node-load.ts";
 import { createFlags } from "./ofrep.ts";
 import { createPredictor, type EntityVector } from "./predict.ts";
 import { type PredictionLog, startPredictionLog } from "./prediction-log.ts";
@@ -40,6 +41,7 @@ export interface InferencePorts {
   readonly source: AspiredSource;
   readonly objects: ObjectStore;
   readonly broker: Broker;
+  readonly verify: SwapPorts["verify"];
   readonly prove: SwapPorts["prove"];
   readonly loadModel: SwapPorts["loadModel"];
   /** The features of an entity now. `deadlineMs`: how long the caller waits. */
@@ -71,7 +73,7 @@ export type InferenceSettings = Pick<
 >;
 
 const ARTIFACTS_KEPT = 8;
-const BATCH = { rowsMax: 4_096, waitingRowsMax: 65_536 };
+const BATCH = { rowsMax: ROWS_MAX, waitingRowsMax: 65_536 };
 /** Requests in flight: learnt between these, beginning high, because a queue of rows is bounded as well. */
 const CONCURRENCY = { initial: 2_000, min: 256, max: 20_000, tolerance: 2, quickMs: 50 };
 
@@ -88,7 +90,7 @@ export function buildInference(
   const lines = new Map<string, NodeLine>();
   const scorings = new Map<string, Scoring>();
   const mirror = createMirror(now);
-  const stopping = new AbortController();
+  const draining = new AbortController();
   let swapping: Swapping | null = null;
   let server: RpcServer | null = null;
   let rest: RpcServer | null = null;
@@ -98,7 +100,7 @@ export function buildInference(
 
   /** Once ready it stays so until it drains: neither a swap nor a new line takes a serving node out. */
   const ready = (): boolean => {
-    if (stopping.signal.aborted || server === null || swapping === null) return false;
+    if (draining.signal.aborted || server === null || swapping === null) return false;
     const canAnswer = ({ controller }: NodeLine): boolean =>
       controller.champion !== null || controller.isParked;
     wasReady ||= [...lines.values()].every(canAnswer) && (lines.size > 0 || swapping.asked());
@@ -173,13 +175,14 @@ export function buildInference(
     };
     const callers = callersOf(config, now);
     const logging =
-      config.MILLRACE_INFERENCE_LOG_CALLS === "on" ? startPredictionLog({ broker, clock, log }) : null;
+      config.MILLRACE_INFERENCE_LOG_CALLS === "on" ? startPredictionLog({ broker, clock, now, log }) : null;
     predictionLog = logging;
+    const load = createNodeLoad(createConcurrencyLimit(CONCURRENCY));
     const predictor = createPredictor({
       line: (name) => lines.get(name),
       lineNames: () => [...lines.keys()],
-      entityVector: (line, entity, deadlineAt) => ports.entityVector(line, entity, deadlineAt - now()),
-      limit: createConcurrencyLimit(CONCURRENCY),
+      entityVector: ports.entityVector,
+      load,
       spend: callers.spend,
       onDefect: (line, version, error) => log.error({ line, version, err: error }, "a request failed"),
       onAnswered: (answered) => {
@@ -193,16 +196,17 @@ export function buildInference(
       .createObservableCounter("millrace_inference_shed", {
         description: "Requests refused before they were read, because too many were in flight",
       })
-      .addCallback((result) => result.observe(predictor.shed));
+      .addCallback((result) => result.observe(load.shed));
     const models = describeModels(lines);
     const modelControl = config.MILLRACE_INFERENCE_MODEL_CONTROL === "on";
-    const common = { predictor, models, limits, ready, modelControl };
+    const stopping = draining.signal;
+    const common = { predictor, models, load, limits, ready, modelControl, stopping };
     const admit: Authorise = (metadata, path) =>
-      callers.authorise(metadata, path) ?? (path === MODEL_INFER ? predictor.refusal() : null);
+      callers.authorise(metadata, path) ?? (path === MODEL_INFER ? load.refusal() : null);
     server = await ports.serve(inferenceMethods(common), admit);
     rest = await ports.serveRest({
       ...common,
-      generator: createTextGenerator({ line: (name) => lines.get(name), spend: callers.spend, now }),
+      generator: createTextGenerator({ line: (name) => lines.get(name), spend: callers.spend, load, now }),
       flags: createFlags(lines),
       authorise: callers.authorise,
       origins: config.MILLRACE_INFERENCE_ORIGINS ?? [],
@@ -214,14 +218,19 @@ export function buildInference(
       keepLast: ARTIFACTS_KEPT,
       onNotKept: (digest, error) => log.error({ digest, err: error }, "a model was not kept on disk"),
     });
-    const { source, prove, loadModel } = ports;
+    const { source, verify, prove, loadModel } = ports;
     swapping = await startSwapping(
       {
         source,
         artifacts,
+        verify,
         prove,
         loadModel,
-        batcher: createBatcher({ ...BATCH, now }),
+        batcher: createBatcher({
+          ...BATCH,
+          now,
+          onDefect: (error) => log.error({ err: error }, "an answer could not be given"),
+        }),
         lastGood: lastGoodFile(folder, log),
         meter: meter(),
         clock,
@@ -231,11 +240,11 @@ export function buildInference(
       { onLine: (line) => void lines.set(line.name, line), onFeatures: followFeatures },
     );
     const bytesMax = mebibytes(config.MILLRACE_INFERENCE_MEMORY_MB);
-    void keepWithinMemory({ lines, bytesMax, now, log }, stopping.signal);
+    void keepWithinMemory({ lines, bytesMax, now, log }, stopping);
   };
 
   const stop = async (deadlineMs: number): Promise<void> => {
-    stopping.abort();
+    draining.abort();
     await Promise.all([swapping?.stop(), server?.stop(deadlineMs / 2), rest?.stop(deadlineMs / 2)]);
     await Promise.all([...scorings.values()].map((scoring) => scoring.stop()));
     await predictionLog?.stop(deadlineMs / 8);

@@ -35,7 +35,9 @@ export interface AspiredSource {
 export interface SwapPorts {
   readonly source: AspiredSource;
   readonly artifacts: Artifacts;
-  /** Tries a model where it can do no harm, and checks who signed it; rejects with the reason why it may not be loaded. */
+  /** Checks who signed the bytes; throws with the reason why they may not be loaded. */
+  readonly verify: (bytes: Uint8Array, of: VersionModel, line: string) => void;
+  /** Tries a model where it can do no harm; rejects with the reason why it may not be loaded. */
   readonly prove: (bytes: Uint8Array, of: VersionModel, line: NodeLine) => Promise<void>;
   readonly loadModel: (bytes: Uint8Array, of: VersionModel, line: NodeLine) => Promise<ServedModel>;
   readonly batcher: Batcher;
@@ -88,6 +90,13 @@ export async function startSwapping(
     advice: { explicitBucketBoundaries: SWAP_BUCKETS },
   });
 
+  /** Work that has to end before the node has stopped. */
+  const ending = new Set<Promise<void>>();
+  const track = (work: Promise<void>): void => {
+    ending.add(work);
+    void work.finally(() => ending.delete(work));
+  };
+
   const lineOf = (name: string): NodeLine => {
     const known = lines.get(name);
     if (known !== undefined) return known;
@@ -97,8 +106,9 @@ export async function startSwapping(
         withSpan("inference fetch", {}, () =>
           artifacts.bytes(model.artifactDigest, { bytesMax: model.artifactBytes || ARTIFACT_BYTES_MAX }),
         ),
-      // What has served here has been tried before, and its bytes are the same by their digest.
       prove: async (bytes, of) => {
+        ports.verify(bytes, of, name);
+        // What has served here has been tried before, and its bytes are the same by their digest.
         if (served.has(of.artifactDigest)) return;
         await withSpan("inference prove", {}, () => ports.prove(bytes, of, line));
       },
@@ -110,6 +120,7 @@ export async function startSwapping(
           },
         }),
       recent,
+      onServing: (set) => track(keep(line, set as AspiredRecord)),
       now: ports.now,
       onFailure: ({ version, stage, attempts, error }) =>
         log.warn(
@@ -148,10 +159,22 @@ export async function startSwapping(
     const atMs = Math.round(ports.clock.now() - outcome.stages.drain);
     for (const { artifactDigest } of line.controller.loaded) served.add(artifactDigest);
     line.lastSwap = { version: outcome.to, ms: outcome.stages, compared: outcome.compared, atMs };
-    await artifacts.settled();
-    await lastGood.keep({ ...set, serve: line.serve });
-    const needed = [...lines.values()].flatMap(({ controller }) => controller.loaded);
-    await artifacts.sweep(new Set(needed.map((model) => model.artifactDigest)));
+  };
+
+  /** Keeps what serves now for a start without anybody else, and lets go of files that nobody needs. */
+  const keep = async (line: NodeLine, set: AspiredRecord): Promise<void> => {
+    for (const { artifactDigest } of line.controller.loaded) served.add(artifactDigest);
+    try {
+      await artifacts.settled();
+      await lastGood.keep({ ...set, serve: line.serve });
+      const needed = [...lines.values()].flatMap(({ controller }) => [
+        ...controller.loaded,
+        ...controller.wanted,
+      ]);
+      await artifacts.sweep(new Set([...needed.map((model) => model.artifactDigest), ...lastGood.digests()]));
+    } catch (error) {
+      log.error({ line: line.name, err: error }, "what serves now was not kept on disk");
+    }
   };
 
   const report = ({ line, generation }: AspiredRecord, outcome: SwapOutcome): void => {
@@ -185,7 +208,6 @@ export async function startSwapping(
   };
 
   /** Begins a swap when the set is new to this node. */
-  const ending = new Set<Promise<void>>();
   const offered = new Map<string, number>();
   const offer = (set: AspiredRecord): void => {
     const line = lineOf(set.line);
@@ -197,10 +219,9 @@ export async function startSwapping(
       const message = "the registry wants an older generation than this node served: passed over";
       log.error({ line: set.line, generation: set.generation, served: newest }, message);
     }
-    const swapped = swap(line, set)
-      .catch((error: unknown) => log.error({ line: set.line, err: error }, "swap failed"))
-      .finally(() => ending.delete(swapped));
-    ending.add(swapped);
+    track(
+      swap(line, set).catch((error: unknown) => log.error({ line: set.line, err: error }, "swap failed")),
+    );
   };
 
   const definitions = new Map<string, string>();
@@ -210,8 +231,8 @@ export async function startSwapping(
     definitionJson,
   }: Awaited<ReturnType<AspiredSource["lines"]>>[number]): void => {
     if (definitions.get(name) === digest) return;
-    definitions.set(name, digest);
     const definition = storedLine(definitionJson);
+    definitions.set(name, digest);
     policies.set(name, definition.serve);
     // A line that learns will have a champion; of others it is not known whether anything is ever imported.
     const line = isLearning(definition) ? lineOf(name) : lines.get(name);

@@ -4,7 +4,7 @@ import { startGrpcServer } from "@millrace/http2";
 import { createKafkaBroker, kafkaSettings } from "@millrace/kafka";
 import { createAnnouncer } from "@millrace/nats";
 import { createObjectStore } from "@millrace/objects";
-import { createProver, loadModel } from "@millrace/onnx";
+import { createProver, loadModel, type Prover } from "@millrace/onnx";
 import { createRpcClient, type RpcServer, startRpcServer } from "@millrace/rpc";
 import {
   type Authorise,
@@ -55,7 +55,8 @@ export function wire(config: InferenceConfig, log: Log, _fail: Fail): Service {
       log,
     }),
     broker,
-    prove: provenModels(config, prover),
+    verify: verifiedBy(config.MILLRACE_TRUSTED_KEYS),
+    prove: proven(prover, mebibytes(config.MILLRACE_INFERENCE_PROOF_MB)),
     loadModel: loadServed(log),
     entityVector: features.look,
     serve: async (methods, authorise) =>
@@ -143,29 +144,34 @@ export function loadServed(log: Log): InferencePorts["loadModel"] {
       providers: line.serve.providers,
       place: "measure",
       compile: true,
-      onFailed: (error) =>
-        log.error({ line: line.name, version: of.version, err: error }, "a model's thread has ended"),
+      samples: line.recent.all(),
+      onFailed: (error) => {
+        log.error({ line: line.name, version: of.version, err: error }, "a model's thread has ended");
+        line.controller.failed(of.version);
+      },
     });
 }
 
-/** Who made the bytes, where keys are trusted; then a trial in a process that may die of it. */
-function provenModels(
-  config: Pick<InferenceConfig, "MILLRACE_TRUSTED_KEYS" | "MILLRACE_INFERENCE_PROOF_MB">,
-  prover: ReturnType<typeof createProver>,
-): InferencePorts["prove"] {
-  return async (bytes, of, line) => {
-    if (config.MILLRACE_TRUSTED_KEYS.length > 0) {
-      const verified = verifyModel(of.signature, sha256Hex(bytes), config.MILLRACE_TRUSTED_KEYS);
-      if (!verified.ok) throw new Error(`signature: ${verified.reason}`);
-      if (verified.predicate.line !== line.name) {
-        throw new Error(`signature: it is for the line ${verified.predicate.line}, not ${line.name}`);
-      }
-    }
-    const { threads, optimisation, providers } = line.serve;
+/** Asks for a signature for the line by a trusted key, where any are trusted. */
+function verifiedBy(trustedKeys: readonly string[]): InferencePorts["verify"] {
+  return (bytes, { signature }, line) => {
+    if (trustedKeys.length === 0) return;
+    const verified = verifyModel(signature, sha256Hex(bytes), trustedKeys);
+    if (!verified.ok) throw new Error(`signature: ${verified.reason}`);
+    const { predicate } = verified;
+    if (predicate.line === line) return;
+    throw new Error(`signature: it is for the line ${predicate.line}, not ${line}`);
+  };
+}
+
+/** Tries models in a process that may die of it. */
+function proven(prover: Prover, memoryBytesMax: number): InferencePorts["prove"] {
+  return async (bytes, _of, line) => {
     const recent = line.recent.all();
+    const { threads, optimisation, providers } = line.serve;
     const proof = await prover.prove(bytes, {
       ...(recent.length > 0 && { samples: recent }),
-      memoryBytesMax: mebibytes(config.MILLRACE_INFERENCE_PROOF_MB),
+      memoryBytesMax,
       timeMs: PROOF_MS,
       options: { threads, optimisation, providers },
     });

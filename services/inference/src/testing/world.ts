@@ -112,6 +112,7 @@ export class World {
         source: this.registry,
         objects: this.objects,
         broker: this.broker,
+        verify: () => {},
         prove: async () => {},
         loadModel: loadServed(log),
         entityVector: (line, entity) => this.entityVector(line, entity),
