@@ -132,7 +132,7 @@ async function* concurrently<T, R>(
   const done: R[] = [];
   let underWay = 0;
   let ended = false;
-  let failure: Error | null = null;
+  const failures: Error[] = [];
   let wake = Promise.withResolvers<void>();
   const poke = (): void => {
     wake.resolve();
@@ -152,7 +152,7 @@ async function* concurrently<T, R>(
   };
   void read()
     .catch((error: unknown) => {
-      failure = error instanceof Error ? error : new Error(String(error));
+      failures.push(error instanceof Error ? error : new Error(String(error)));
     })
     .finally(() => {
       ended = true;
@@ -163,7 +163,8 @@ async function* concurrently<T, R>(
       yield result;
       poke();
     }
-    if (failure !== null) throw failure;
+    const [failure] = failures;
+    if (failure !== undefined) throw failure;
     if (ended && underWay === 0) return;
     await wake.promise;
   }

@@ -72,9 +72,9 @@ export function asFeatures(tensor: Tensor): Tensor {
 /** Throws a ProtocolError for infinite values. */
 export function checkFeatures({ data, shape }: Tensor): void {
   const values = data as Float32Array;
-  // 0 times a finite number is 0, times anything else NaN: one look at the sum tells for most requests.
+  // A finite number less itself is 0, anything else NaN: one look at the sum tells for most requests.
   let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += (values[i] as number) * 0;
+  for (const value of values) sum += value - value;
   if (sum === 0) return;
   const infinite = values.findIndex((value) => value === Infinity || value === -Infinity);
   if (infinite < 0) return;

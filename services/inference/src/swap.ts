@@ -113,12 +113,16 @@ export async function startSwapping(
         await withSpan("inference prove", {}, () => ports.prove(bytes, of, line));
       },
       load: (bytes, of) => withSpan("inference load", {}, () => ports.loadModel(bytes, of, line)),
-      lane: (model) =>
-        batcher.lane(model, {
-          get objectiveMs() {
-            return line.serve.latencyMs;
+      lane: (model, observed) =>
+        batcher.lane(
+          model,
+          {
+            get objectiveMs() {
+              return line.serve.latencyMs;
+            },
           },
-        }),
+          observed,
+        ),
       recent,
       onServing: (set) => track(keep(line, set as AspiredRecord)),
       now: ports.now,
