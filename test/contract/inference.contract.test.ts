@@ -166,6 +166,7 @@ beforeAll(async () => {
     MILLRACE_REGISTRY_URL: `127.0.0.1:${ports.registry}`,
     MILLRACE_REGISTRY_PORT: String(ports.registry),
     MILLRACE_INFERENCE_PORT: String(ports.inference),
+    MILLRACE_INFERENCE_HTTP_PORT: "0",
   };
   const { username, password } = kafka;
   broker = createKafkaBroker({

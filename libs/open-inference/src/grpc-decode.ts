@@ -12,22 +12,27 @@ import {
   type RequestedOutput,
   refuseSharedMemory,
 } from "./infer.ts";
-import { checkBytesElements, valuesAt } from "./raw.ts";
+import { checkBytesElements, type Ownership, valuesAt } from "./raw.ts";
 import { checkShape, type Datatype, parseDatatype, RANK_MAX, type Tensor } from "./tensor.ts";
 import { DELIMITED, WireReader } from "./wire-reader.ts";
 
 /**
- * Reads a ModelInferRequest. Raw values are views of `bytes` where its memory is aligned, else copies. Throws a
- * ProtocolError for whatever the bytes are wrong about, and nothing else.
+ * Reads a ModelInferRequest. Raw values are views of `bytes` where its memory is aligned, else copies; of a message that
+ * is "owned" large ones are moved within it instead, after which it cannot be read again. Throws a ProtocolError for
+ * whatever the bytes are wrong about, and nothing else.
  */
-export function decodeInferRequest(bytes: Uint8Array, limits: InferLimits = INFER_LIMITS): InferRequest {
-  const { head, tensors, outputs, raw } = decode(bytes, limits, REQUEST);
+export function decodeInferRequest(
+  bytes: Uint8Array,
+  limits: InferLimits = INFER_LIMITS,
+  ownership: Ownership = "shared",
+): InferRequest {
+  const { head, tensors, outputs, raw } = decode(bytes, limits, REQUEST, ownership);
   return { ...head, inputs: tensors, outputs, raw };
 }
 
 /** Reads a ModelInferResponse, in the manner of `decodeInferRequest`. */
 export function decodeInferResponse(bytes: Uint8Array, limits: InferLimits = INFER_LIMITS): InferResponse {
-  const { head, tensors } = decode(bytes, limits, RESPONSE);
+  const { head, tensors } = decode(bytes, limits, RESPONSE, "shared");
   return { ...head, outputs: tensors };
 }
 
@@ -66,7 +71,7 @@ interface Decoded {
   readonly raw: boolean;
 }
 
-function decode(bytes: Uint8Array, limits: InferLimits, form: Form): Decoded {
+function decode(bytes: Uint8Array, limits: InferLimits, form: Form, ownership: Ownership): Decoded {
   if (bytes.length > limits.messageBytes) {
     throw new ProtocolError("message", `${bytes.length} bytes, expected at most ${limits.messageBytes}`);
   }
@@ -124,7 +129,7 @@ function decode(bytes: Uint8Array, limits: InferLimits, form: Form): Decoded {
   }
   return {
     head: { modelName, modelVersion, id, parameters: parameters ?? NO_PARAMETERS },
-    tensors: readValues(reader, drafts, raw, form, limits),
+    tensors: readValues(reader, drafts, raw, form, limits, ownership),
     outputs: outputs ?? NO_OUTPUTS,
     raw: raw.length > 0,
   };
@@ -217,6 +222,7 @@ function readValues(
   raw: readonly number[],
   form: Form,
   limits: InferLimits,
+  ownership: Ownership,
 ): readonly Tensor[] {
   const isRaw = raw.length > 0;
   if (isRaw && raw.length !== 2 * drafts.length) {
@@ -246,6 +252,7 @@ function readValues(
             raw[2 * i + 1] as number,
             form.raw,
             limits,
+            ownership,
           )
         : readContents(reader, contents ?? NO_CONTENTS, draft, count, "contents", limits);
       tensors.push({ name, datatype, shape, data });

@@ -373,4 +373,29 @@ describe("what is wrong with a request", () => {
       "inputs[0].parameters: shared_memory_region is not served, expected values in the message",
     );
   });
+
+  it("moves large values within an owned message instead of copying them", () => {
+    const data = Float32Array.from({ length: 5_000 }, (_, i) => i / 7);
+    const inputs = [{ name: "features", datatype: "FP32", shape: [50, 100], data }] as const;
+    for (const name of ["m", "mo", "mod", "mode"]) {
+      const request = {
+        modelName: name,
+        modelVersion: "",
+        id: "",
+        parameters: NO_PARAMETERS,
+        inputs,
+        outputs: [],
+        raw: true,
+      };
+      const bytes = encodeInferRequest(request);
+      for (let offset = 0; offset < 8; offset++) {
+        const message = new Uint8Array(bytes.length + offset).subarray(offset);
+        message.set(bytes);
+        const decoded = decodeInferRequest(message, INFER_LIMITS, "owned");
+        const [input] = decoded.inputs;
+        expect(input?.data).toEqual(data);
+        expect((input?.data as Float32Array).buffer).toBe(message.buffer);
+      }
+    }
+  });
 });

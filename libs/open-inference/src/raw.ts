@@ -1,6 +1,6 @@
 import { ProtocolError, quoted } from "./error.ts";
 import { INFER_LIMITS, type InferLimits } from "./infer.ts";
-import { allocate } from "./memory.ts";
+import { allocate, SMALL_BYTES_MAX } from "./memory.ts";
 import {
   ARRAYS,
   checkShape,
@@ -63,6 +63,12 @@ export function checkBytesElements(count: number, field: string, limits: InferLi
   );
 }
 
+/** What a reader may do with the memory of a message: look at it, or move values in it to where they can be viewed. */
+export type Ownership = "shared" | "owned";
+
+/** A raw field of more than 4 KB begins with a tag of one byte and a length of at least two. */
+const FIELD_HEAD_BYTES = 3;
+
 /** The `count` values whose raw form is bytes [start, end). */
 export function valuesAt(
   of: { readonly datatype: Datatype; readonly shape: readonly number[] },
@@ -72,6 +78,7 @@ export function valuesAt(
   end: number,
   field: string,
   limits: InferLimits,
+  ownership: Ownership = "shared",
 ): TensorData {
   const { datatype } = of;
   if (datatype === "BYTES") return elementsAt(count, bytes, start, end, field, limits);
@@ -82,7 +89,13 @@ export function valuesAt(
   }
   if (datatype === "BOOL") checkBools(bytes, start, end, field);
   const offset = bytes.byteOffset + start;
-  if (offset % size === 0) return new ARRAYS[datatype](bytes.buffer, offset, count);
+  const shift = offset % size;
+  if (shift === 0) return new ARRAYS[datatype](bytes.buffer, offset, count);
+  if (ownership === "owned" && end - start > SMALL_BYTES_MAX && shift <= FIELD_HEAD_BYTES) {
+    // Over the head of their own field, which has been read.
+    bytes.copyWithin(start - shift, start, end);
+    return new ARRAYS[datatype](bytes.buffer, offset - shift, count);
+  }
   const copy = allocate(end - start);
   copyBytes(bytes, start, end, copy, 0);
   return new ARRAYS[datatype](copy.buffer, copy.byteOffset, count);

@@ -164,7 +164,8 @@ describe("the batcher", () => {
       },
       OBJECTIVE,
     );
-    const soon = (): { arrivedAt: number; deadlineAt: number } => ({
+    const soon = (): { priority: Priority; arrivedAt: number; deadlineAt: number } => ({
+      priority: 0,
       arrivedAt: now(),
       deadlineAt: now() + 1_000,
     });
@@ -263,7 +264,7 @@ describe("the batcher", () => {
         lane.submit({
           inputs: [featureTensor(rowsOf(i), 1)],
           rows: 1,
-          priority: 1,
+          priority: 0,
           arrivedAt: 0,
           deadlineAt: 1,
           isCancelled: () => i === 2,
@@ -331,5 +332,18 @@ describe("the batcher", () => {
       [2, 1],
       [1, 2],
     ]);
+  });
+
+  it("keeps room in the queue for higher priorities", async () => {
+    const { now, slow } = world();
+    const lane = createBatcher({ ...NOTHING, rowsMax: 1, now }).lane(slow(10), OBJECTIVE);
+    await ask(lane, rowsOf(1));
+    const within = (priority: Priority): Promise<number[]> =>
+      ask(lane, rowsOf(1), { priority, arrivedAt: now(), deadlineAt: now() + 100 });
+    const low = await Promise.allSettled(
+      [2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0].map((priority) => within(priority as Priority)),
+    );
+    const answered = low.map(({ status }) => (status === "fulfilled" ? 1 : 0));
+    expect(answered).toEqual([1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1]);
   });
 });

@@ -70,6 +70,8 @@ export interface Batcher {
   lane(model: ServedModel, options: LaneOptions, observed?: RunTimes): Lane;
 }
 
+/** Of its time, the part that a job may be expected to wait for, by priority: so the queue has room for who matters. */
+const WAIT_SHARE = [1, 0.5, 0.25] as const;
 const NOTHING: RunTimes = new Map();
 
 /** Of a job that did not run, or not to its end. */
@@ -141,7 +143,8 @@ class ModelLane implements Lane {
     const waitMs = this.#clock.estimate(rows);
     // Of a lane with nothing to do the next run is the only way to learn that it is quicker than it was.
     const isIdle = !this.#running && this.waitingRows === 0;
-    if (rows > this.#options.waitingRowsMax || (!isIdle && now + waitMs > job.deadlineAt)) {
+    const tooLate = waitMs > (job.deadlineAt - now) * WAIT_SHARE[job.priority];
+    if (rows > this.#options.waitingRowsMax || (!isIdle && tooLate)) {
       const message = `${this.waitingRows} rows wait already, about ${Math.ceil(waitMs)} ms of work: slow down and try again`;
       throw RpcError.refusal("resourceExhausted", message, Math.max(1, Math.ceil(waitMs)));
     }

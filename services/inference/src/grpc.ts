@@ -73,7 +73,7 @@ function modelInfer({ predictor, limits }: GrpcPorts): GrpcMethod {
     handle: (bytes, call, reply) => {
       let request: ReturnType<typeof decodeInferRequest>;
       try {
-        request = decodeInferRequest(bytes, limits);
+        request = decodeInferRequest(bytes, limits, "owned");
       } catch (error) {
         return reply(asRpcError(error));
       }
@@ -96,7 +96,7 @@ function modelStreamInfer({ predictor, limits }: GrpcPorts): GrpcMethod {
         resolve(toBinary(schema, create(schema, message)));
       };
       try {
-        const request = decodeInferRequest(bytes, limits);
+        const request = decodeInferRequest(bytes, limits, "owned");
         id = request.id;
         predictor.infer(request, call, (error, response) => {
           if (response === null) return failed(error);
