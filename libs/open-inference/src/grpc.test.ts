@@ -392,9 +392,9 @@ describe("what is wrong with a request", () => {
         const message = new Uint8Array(bytes.length + offset).subarray(offset);
         message.set(bytes);
         const decoded = decodeInferRequest(message, INFER_LIMITS, "owned");
-        const [input] = decoded.inputs;
-        expect(input?.data).toEqual(data);
-        expect((input?.data as Float32Array).buffer).toBe(message.buffer);
+        const moved = decoded.inputs[0]?.data as Float32Array;
+        expect(moved).toEqual(data);
+        expect(moved.buffer).toBe(message.buffer);
       }
     }
   });
