@@ -75,7 +75,8 @@ describe("protocols", () => {
     // `serve` of libs/rpc pairs a service with handlers; the compiler checks that no method is missing.
     const sources = services.flatMap((service) => sourceFiles(ROOT, `services/${service}/src`).map(text));
     const serving = (name: string): number =>
-      sources.filter((source) => new RegExp(`(\\bserve\\w*\\(|\\bservice: )(\\w+\\.)?${name},`).test(source)).length;
+      sources.filter((source) => new RegExp(`(\\bserve\\w*\\(|\\bservice: )(\\w+\\.)?${name},`).test(source))
+        .length;
     expect(declared.map((name) => [name, serving(name)])).toEqual(declared.map((name) => [name, 1]));
   });
 

@@ -1,13 +1,10 @@
-import type { GrpcMethod, RpcError } from "@millrace/runtime";
+import type { Authorise, GrpcMethod } from "@millrace/runtime";
 import type { CallServer, StreamMethod, UnaryMethod } from "./call.ts";
 import { fieldValue, type Request } from "./request.ts";
 import { errorTrailers, type Failure, failure, isGrpcType, parseTimeout, plainHeaders } from "./status.ts";
 import type { Stream, StreamReceiver } from "./stream.ts";
 import { StreamCall } from "./stream-call.ts";
 import { UnaryCall } from "./unary-call.ts";
-
-/** Decides by path and metadata whether a call is served; null: it is. */
-export type Authorise = (metadata: (name: string) => string | undefined, path: string) => RpcError | null;
 
 export interface GrpcOptions extends CallServer {
   readonly methods: ReadonlyMap<string, GrpcMethod>;

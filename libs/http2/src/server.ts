@@ -1,8 +1,8 @@
 import { createServer as createNetServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
-import type { GrpcMethod } from "@millrace/runtime";
+import type { Authorise, GrpcMethod } from "@millrace/runtime";
 import { Connection } from "./connection.ts";
-import { type Authorise, acceptCall, type GrpcOptions } from "./grpc.ts";
+import { acceptCall, type GrpcOptions } from "./grpc.ts";
 import { Inflater } from "./inflater.ts";
 import { type Limits, withDefaults } from "./limits.ts";
 import type { Transport } from "./outlet.ts";
