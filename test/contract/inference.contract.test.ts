@@ -142,9 +142,12 @@ async function sendVectors(count: number): Promise<void> {
 }
 
 /** All predictions, as any reader finds them. */
+/** Those of the stream; answers to direct calls stand beside them. */
 async function readPredictions(): Promise<Prediction[]> {
   const records = await readTopic(broker, lineTopic("flights", "predictions"));
-  return records.map(({ value }) => JSON.parse(Buffer.from(value ?? []).toString()) as Prediction);
+  return records
+    .map(({ value }) => JSON.parse(Buffer.from(value ?? []).toString()) as Prediction)
+    .filter(({ origin }) => origin === "stream");
 }
 
 beforeAll(async () => {
