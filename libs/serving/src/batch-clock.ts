@@ -3,10 +3,11 @@ export type RunTimes = ReadonlyMap<number, number>;
 
 /** Rows are counted in powers of two: 1, 2, 4, ... */
 const CLASSES = 20;
-/** How much a new measurement counts. */
-const SMOOTHING = 0.2;
+/** How much a new measurement counts: one that is longer less, because a machine that pauses makes it so. */
+const LONGER = 0.1;
+const SHORTER = 0.5;
 /** What a size that is not tried any more is forgotten by, with each batch of the size below. */
-const FORGETTING = 0.995;
+const FORGETTING = 0.98;
 /** Of the objective, the part that one run may take: who comes while a run is under way waits for it, and has his own. */
 const RUN_SHARE = 0.25;
 /** Twice the rows in less than so many times the time are worth a longer run: that model lives by its batches. */
@@ -30,7 +31,7 @@ export class BatchClock {
   observe(rows: number, ms: number): void {
     const at = classOf(rows);
     const known = this.#ms[at] as number;
-    this.#ms[at] = Number.isNaN(known) ? ms : known + (ms - known) * SMOOTHING;
+    this.#ms[at] = Number.isNaN(known) ? ms : known + (ms - known) * (ms > known ? LONGER : SHORTER);
     if (at > this.#largest) this.#largest = at;
     else if (at < CLASSES - 1) this.#ms[at + 1] = (this.#ms[at + 1] as number) * FORGETTING;
   }

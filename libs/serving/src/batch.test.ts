@@ -266,7 +266,7 @@ describe("the batcher", () => {
           rows: 1,
           priority: 0,
           arrivedAt: 0,
-          deadlineAt: 1,
+          deadlineAt: 100,
           isCancelled: () => i === 2,
           done: () => {
             calls[i] = (calls[i] as number) + 1;
@@ -339,7 +339,7 @@ describe("the batcher", () => {
     const lane = createBatcher({ ...NOTHING, rowsMax: 1, now }).lane(slow(10), OBJECTIVE);
     await ask(lane, rowsOf(1));
     const within = (priority: Priority): Promise<number[]> =>
-      ask(lane, rowsOf(1), { priority, arrivedAt: now(), deadlineAt: now() + 100 });
+      ask(lane, rowsOf(1), { priority, arrivedAt: now(), deadlineAt: now() + 200 });
     const low = await Promise.allSettled(
       [2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0].map((priority) => within(priority as Priority)),
     );

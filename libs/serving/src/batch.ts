@@ -70,8 +70,11 @@ export interface Batcher {
   lane(model: ServedModel, options: LaneOptions, observed?: RunTimes): Lane;
 }
 
-/** Of its time, the part that a job may be expected to wait for, by priority: so the queue has room for who matters. */
-const WAIT_SHARE = [1, 0.5, 0.25] as const;
+/**
+ * Of its time, the part that a job may be expected to wait for, by priority: so the queue has room for who matters, and
+ * what is let in is answered in time though the way here and back takes its time as well.
+ */
+const WAIT_SHARE = [0.5, 0.25, 0.125] as const;
 const NOTHING: RunTimes = new Map();
 
 /** Of a job that did not run, or not to its end. */
