@@ -24,25 +24,25 @@ export interface Chosen {
 /** The version that a request falls to, held for it. */
 export function choose(line: NodeLine, request: InferRequest): Chosen {
   const { controller } = line;
-  const { modelVersion: asked, modelName } = request;
-  if (asked === "") {
-    const division = divisionOf(controller);
-    if (division !== null) {
-      const { arm, propensity } = assign(division.plan, unitOf(request, division.by));
-      const handle = controller.acquire(arm.version);
-      if (handle !== null) return { handle, arm: { role: arm.role, propensity } };
-    }
-    const handle = controller.acquire();
-    if (handle !== null) return { handle, arm: CHAMPION };
-    throw new RpcError("unavailable", `line ${quoted(modelName)} has no champion yet`, {
-      retryAfterMs: 1_000,
-    });
+  const { modelVersion: asked } = request;
+  const division = asked === "" ? divisionOf(controller) : null;
+  if (division !== null) {
+    const { arm, propensity } = assign(division.plan, unitOf(request, division.by));
+    const handle = controller.acquire(arm.version);
+    if (handle !== null) return { handle, arm: { role: arm.role, propensity } };
   }
-  const version = versionOf(line, asked);
-  const handle = version === null ? null : controller.acquire(version);
-  if (handle !== null)
-    return { handle, arm: { role: controller.roleOf(handle.of.version) ?? "", propensity: 1 } };
-  throw notLoaded(line, modelName, asked);
+  const handle = acquireVersion(line, asked);
+  if (asked === "") return { handle, arm: CHAMPION };
+  return { handle, arm: { role: controller.roleOf(handle.of.version) ?? "", propensity: 1 } };
+}
+
+/** A loaded version, "" the champion, held. Throws an RpcError. */
+export function acquireVersion(line: NodeLine, asked: string): Handle {
+  const version = asked === "" ? undefined : versionOf(line, asked);
+  const handle = version === null ? null : line.controller.acquire(version);
+  if (handle !== null) return handle;
+  if (asked !== "") throw notLoaded(line, asked);
+  throw new RpcError("unavailable", `line ${quoted(line.name)} has no champion yet`, { retryAfterMs: 1_000 });
 }
 
 /** How single answers are divided now; null: the champion gives them all. A rollout that interleaves divides rankings. */
@@ -77,10 +77,10 @@ export function versionOf(line: NodeLine, text: string): number | null {
   );
 }
 
-export function notLoaded(line: NodeLine, name: string, version: string): RpcError {
+export function notLoaded(line: NodeLine, version: string): RpcError {
   const loaded = line.controller.loaded.map((model) => model.version).join(", ") || "none";
   return new RpcError(
     "notFound",
-    `model_version: version ${quoted(version)} of line ${quoted(name)} is not loaded; loaded: ${loaded}`,
+    `model_version: version ${quoted(version)} of line ${quoted(line.name)} is not loaded; loaded: ${loaded}`,
   );
 }

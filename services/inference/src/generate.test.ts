@@ -392,7 +392,7 @@ describe("a deadline", () => {
 
   it("ends a text that takes too long, with a remedy", async () => {
     const line = await slowLine(20);
-    const generator = createTextGenerator({ line: () => line, spend: () => {}, load, now });
+    const generator = createTextGenerator({ lines: new Map([[TEXT, line]]), spend: () => {}, load, now });
     const asked = generator.whole(TEXT, "", { text_input: "a", temperature: 0 }, callUntil(now() + 100));
     await expect(asked).rejects.toMatchObject({ code: "deadlineExceeded" });
     expect([line.requests.cancelled, line.isBusy]).toEqual([1, false]);
@@ -400,7 +400,7 @@ describe("a deadline", () => {
 
   it("takes the model from a caller who no longer reads", async () => {
     const line = await slowLine(1);
-    const generator = createTextGenerator({ line: () => line, spend: () => {}, load, now });
+    const generator = createTextGenerator({ lines: new Map([[TEXT, line]]), spend: () => {}, load, now });
     const events = generator
       .stream(TEXT, "", { text_input: "a", temperature: 0 }, callUntil(now() + 150))
       [Symbol.asyncIterator]();

@@ -18,7 +18,7 @@ import { type GrpcCall, RpcError } from "@millrace/runtime";
 import { type Handle, runInLane, type ServedModel } from "@millrace/serving";
 import { choose } from "./choose.ts";
 import { asRpcError, outcomeOf } from "./failure.ts";
-import type { NodeLine } from "./line.ts";
+import { lineNamed, type NodeLine } from "./line.ts";
 import type { NodeLoad } from "./node-load.ts";
 import { priorityOf } from "./request.ts";
 import type { Outcome } from "./statistics.ts";
@@ -30,7 +30,7 @@ export interface TextGenerator {
 }
 
 export interface GeneratePorts {
-  readonly line: (name: string) => NodeLine | undefined;
+  readonly lines: ReadonlyMap<string, NodeLine>;
   /** Spends a caller's budget: a text counts as a row. Throws the RpcError that tells when it may try again. */
   readonly spend: (call: GrpcCall, rows: number) => void;
   readonly load: NodeLoad;
@@ -56,7 +56,7 @@ const DEADLINE_MS = 60_000;
 const SEEDS = 2 ** 47;
 
 /** Each token is a run in the model's lane, so that texts and other requests take turns. */
-export function createTextGenerator({ line: lineNamed, spend, load, now }: GeneratePorts): TextGenerator {
+export function createTextGenerator({ lines, spend, load, now }: GeneratePorts): TextGenerator {
   /** An answer per token; the last one has a reason, unless the caller has gone. */
   async function* answers(
     name: string,
@@ -64,8 +64,7 @@ export function createTextGenerator({ line: lineNamed, spend, load, now }: Gener
     request: GenerateRequest,
     call: GrpcCall,
   ): AsyncGenerator<Answer, void, undefined> {
-    const line = lineNamed(name);
-    if (line === undefined) throw new RpcError("notFound", `model_name: no line ${quoted(name)}`);
+    const line = lineNamed(lines, name, "model_name");
     spend(call, 1);
     const startedAt = now();
     const deadlineAt = Math.min(call.deadlineAt ?? Number.POSITIVE_INFINITY, startedAt + DEADLINE_MS);

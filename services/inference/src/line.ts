@@ -95,3 +95,11 @@ export class NodeLine {
     return found;
   }
 }
+
+/** The line of a name. Throws an RpcError that names the `field` which the name came in, and the lines that there are. */
+export function lineNamed(lines: ReadonlyMap<string, NodeLine>, name: string, field: string): NodeLine {
+  const line = lines.get(name);
+  if (line !== undefined) return line;
+  const known = [...lines.keys()].join(", ") || "none yet";
+  throw new RpcError("notFound", `${field}: no line ${quoted(name)}; lines here: ${known}`);
+}

@@ -1,9 +1,8 @@
 import { DataType } from "@millrace/contracts";
-import { quoted, type TensorSpec } from "@millrace/open-inference";
-import { RpcError } from "@millrace/runtime";
-import { type Handle, ROWS_MAX, type ServedModel, type VersionModel } from "@millrace/serving";
-import { notLoaded, versionOf } from "./choose.ts";
-import type { NodeLine } from "./line.ts";
+import type { TensorSpec } from "@millrace/open-inference";
+import { ROWS_MAX, type ServedModel, type VersionModel } from "@millrace/serving";
+import { acquireVersion, notLoaded, versionOf } from "./choose.ts";
+import { lineNamed, type NodeLine } from "./line.ts";
 import type { ModelStatistics, Total } from "./statistics.ts";
 
 /**
@@ -83,12 +82,7 @@ const PLATFORM = "onnx_onnxv1";
 const AWAKE_MS = 10_000;
 
 export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
-  const lineOf = (name: string): NodeLine => {
-    const line = lines.get(name);
-    if (line !== undefined) return line;
-    const known = [...lines.keys()].join(", ") || "none yet";
-    throw new RpcError("notFound", `name: no line ${quoted(name)}; lines here: ${known}`);
-  };
+  const lineOf = (name: string): NodeLine => lineNamed(lines, name, "name");
   const withModel = async <T>(
     name: string,
     version: string,
@@ -96,12 +90,7 @@ export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
   ): Promise<T> => {
     const line = lineOf(name);
     await line.awake(AWAKE_MS);
-    const number = version === "" ? undefined : versionOf(line, version);
-    const handle: Handle | null = number === null ? null : line.controller.acquire(number);
-    if (handle === null && version === "") {
-      throw new RpcError("unavailable", `line ${quoted(name)} has no champion yet`, { retryAfterMs: 1_000 });
-    }
-    if (handle === null) throw notLoaded(line, name, version);
+    const handle = acquireVersion(line, version);
     try {
       return read(handle.model, handle.of, line);
     } finally {
@@ -186,7 +175,7 @@ export function describeModels(lines: ReadonlyMap<string, NodeLine>): Models {
       const line = lineOf(name);
       if (version === "") return statisticsOf(line);
       const number = versionOf(line, version);
-      if (number === null || line.controller.roleOf(number) === null) throw notLoaded(line, name, version);
+      if (number === null || line.controller.roleOf(number) === null) throw notLoaded(line, version);
       return [statisticsMessage(name, number, line.statisticsOf(number))];
     },
 

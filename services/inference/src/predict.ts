@@ -1,17 +1,11 @@
-import {
-  type InferRequest,
-  type InferResponse,
-  type Parameters,
-  quoted,
-  type Tensor,
-} from "@millrace/open-inference";
+import type { InferRequest, InferResponse, Parameters, Tensor } from "@millrace/open-inference";
 import { type GrpcCall, RpcError } from "@millrace/runtime";
 import { featureTensor, type Handle, type Spent } from "@millrace/serving";
 import { type Chosen, choose } from "./choose.ts";
 import { asRpcError } from "./failure.ts";
 import { Inference } from "./inference.ts";
 import { acquirePartner, type Interleaved, interleaveScores, type Partner } from "./interleaved.ts";
-import type { NodeLine } from "./line.ts";
+import { lineNamed, type NodeLine } from "./line.ts";
 import type { NodeLoad } from "./node-load.ts";
 import { receiptOf, traceIdOf } from "./receipt.ts";
 import {
@@ -49,8 +43,7 @@ export interface Answered extends Chosen {
 }
 
 export interface PredictPorts {
-  readonly line: (name: string) => NodeLine | undefined;
-  readonly lineNames: () => readonly string[];
+  readonly lines: ReadonlyMap<string, NodeLine>;
   /** Looks an entity up in the online store. `entity`: JSON of its key fields. Rejects with an RpcError. */
   readonly entityVector: (line: string, entity: string, deadlineMs: number) => Promise<EntityVector>;
   readonly load: NodeLoad;
@@ -92,13 +85,6 @@ interface LookedUp {
  */
 export function createPredictor(ports: PredictPorts): Predictor {
   const { now, load } = ports;
-
-  const lineOf = (name: string): NodeLine => {
-    const line = ports.line(name);
-    if (line !== undefined) return line;
-    const known = ports.lineNames().join(", ") || "none yet";
-    throw new RpcError("notFound", `model_name: no line ${quoted(name)}; lines here: ${known}`);
-  };
 
   /** Chooses the version, checks the inputs against it and lets them wait for their run. */
   const start = (inference: Inference, given: readonly Tensor[], lookedUp: LookedUp | null): void => {
@@ -248,7 +234,7 @@ export function createPredictor(ports: PredictPorts): Predictor {
       const arrivedAt = now();
       let line: NodeLine;
       try {
-        line = lineOf(request.modelName);
+        line = lineNamed(ports.lines, request.modelName, "model_name");
       } catch (error) {
         return done(asRpcError(error), null);
       }

@@ -179,8 +179,7 @@ export function buildInference(
     predictionLog = logging;
     const load = createNodeLoad(createConcurrencyLimit(CONCURRENCY));
     const predictor = createPredictor({
-      line: (name) => lines.get(name),
-      lineNames: () => [...lines.keys()],
+      lines,
       entityVector: ports.entityVector,
       load,
       spend: callers.spend,
@@ -194,7 +193,7 @@ export function buildInference(
     });
     meter()
       .createObservableCounter("millrace_inference_shed", {
-        description: "Requests refused before they were read, because too many were in flight",
+        description: "Requests refused before they were looked into, because too many were under way",
       })
       .addCallback((result) => result.observe(load.shed));
     const models = describeModels(lines);
@@ -206,7 +205,7 @@ export function buildInference(
     server = await ports.serve(inferenceMethods(common), admit);
     rest = await ports.serveRest({
       ...common,
-      generator: createTextGenerator({ line: (name) => lines.get(name), spend: callers.spend, load, now }),
+      generator: createTextGenerator({ lines, spend: callers.spend, load, now }),
       flags: createFlags(lines),
       authorise: callers.authorise,
       origins: config.MILLRACE_INFERENCE_ORIGINS ?? [],
