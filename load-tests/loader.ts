@@ -4,11 +4,11 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { type CacheEntry, cacheFolder, ensureEntry, goProgram, progressLine } from "@millrace/local";
+import { cacheFolder, ensureEntry, goProgram, progressLine } from "@millrace/local";
 import type { Context } from "./claim.ts";
 import { LOADER_CORE } from "./pinned-process.ts";
 import { usageOf, withDescendants } from "./process-usage.ts";
@@ -79,17 +79,7 @@ export interface LoadFigures {
   readonly intervals: readonly Interval[];
 }
 
-const SOURCE = join(import.meta.dirname, "loader");
-
-const program = goProgram("loader", ".", SOURCE);
-const LOADER: CacheEntry = {
-  ...program,
-  inputs: async () => {
-    const files = (await readdir(SOURCE)).filter((file) => file.endsWith(".go")).toSorted();
-    const sources = await Promise.all(files.map((file) => readFile(join(SOURCE, file), "utf8")));
-    return [...(await program.inputs()), ...sources];
-  },
-};
+const LOADER = goProgram("loader", ".", join(import.meta.dirname, "loader"));
 
 export type Loader = (load: Load, stop: AbortSignal) => Promise<LoadFigures>;
 

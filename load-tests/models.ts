@@ -27,6 +27,9 @@ export interface TestRequest {
   readonly rows: number;
 }
 
+/** Of no line that exists. */
+export const FEATURE_DIGEST: string = "0".repeat(64);
+
 const WIDTH = 30;
 const TREES = 200;
 const LEAVES = 63;
@@ -182,7 +185,7 @@ const featureNames = (width: number): string[] => Array.from({ length: width }, 
 
 const description = (recipe: string, features: readonly string[]) => ({
   features,
-  featureDigest: "0".repeat(64),
+  featureDigest: FEATURE_DIGEST,
   recipe,
 });
 
@@ -206,7 +209,7 @@ function model(
       opsetImport: [{ domain: "", version: 17n }],
       metadataProps: [
         { key: "millrace.features", value: JSON.stringify(features) },
-        { key: "millrace.feature-digest", value: "0".repeat(64) },
+        { key: "millrace.feature-digest", value: FEATURE_DIGEST },
         { key: "millrace.recipe", value: recipe },
       ],
       graph: {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Hex } from "@millrace/runtime";
-import type { TestModel } from "./models.ts";
+import { FEATURE_DIGEST, type TestModel } from "./models.ts";
 import { SERVER_CORE } from "./pinned-process.ts";
 import { type RunningService, runService } from "./run-service.ts";
 
@@ -62,6 +62,3 @@ export async function layOut(models: readonly TestModel[], folder: string): Prom
   }
   await writeFile(join(folder, "last-good.json"), JSON.stringify(sets));
 }
-
-/** Of no line that exists. */
-export const FEATURE_DIGEST: string = "0".repeat(64);

@@ -2,6 +2,7 @@
  * Workload W1: card payments, keyed by account, few accounts having most of them. What a fraud line sees: some events
  * late, some delivered twice. The same parameters give the same records.
  */
+import { random } from "@millrace/testkit";
 
 export interface W1Parameters {
   /** Records, duplicates included. */
@@ -132,16 +133,5 @@ function zipf(ranks: number, exponent: number, draw: () => number): () => number
       else high = middle;
     }
     return low;
-  };
-}
-
-/** Numbers in [0, 1), the same ones for the same seed (mulberry32). */
-function random(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
 }

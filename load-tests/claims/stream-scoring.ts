@@ -10,9 +10,9 @@ import { random } from "@millrace/testkit";
 import { type Claim, type Context, type Measurement, median } from "../claim.ts";
 import { kafkaClient } from "../kafka-client.ts";
 import { measureProcess, type ProcessFigures } from "../measure-process.ts";
-import { type TestModel, treesModel } from "../models.ts";
+import { FEATURE_DIGEST, type TestModel, treesModel } from "../models.ts";
 import { LOADER_CORE, pin, SERVER_CORE } from "../pinned-process.ts";
-import { FEATURE_DIGEST, inferenceSettings, layOut } from "../run-inference.ts";
+import { inferenceSettings, layOut } from "../run-inference.ts";
 import { runService } from "../run-service.ts";
 import { createTopic } from "../w1-input.ts";
 

@@ -141,8 +141,7 @@ async function sendVectors(count: number): Promise<void> {
   await broker.send(records);
 }
 
-/** All predictions, as any reader finds them. */
-/** Those of the stream; answers to direct calls stand beside them. */
+/** All predictions of the stream, as any reader finds them; answers to direct calls stand beside them. */
 async function readPredictions(): Promise<Prediction[]> {
   const records = await readTopic(broker, lineTopic("flights", "predictions"));
   return records

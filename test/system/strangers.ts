@@ -1,36 +1,21 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, writeFile } from "node:fs/promises";
-import { arch, platform } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  type CacheEntry,
   cacheFolder,
   ensureEntry,
   goProgram,
   progressLine,
+  pythonPackages,
   REPOSITORY,
   runCommand,
 } from "@millrace/local";
 
 const HERE = import.meta.dirname;
-const REQUIREMENTS = join(HERE, "requirements.txt");
 const GRPCURL = "grpcurl";
 
-const PYTHON_PACKAGES: CacheEntry = {
-  name: "tritonclient",
-  how: "pip install",
-  inputs: async () => [
-    `${platform()}-${arch()}`,
-    await runCommand("python3", ["--version"]),
-    await readFile(REQUIREMENTS, "utf8"),
-  ],
-  build: async (folder) => {
-    const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
-    const pinned = ["--only-binary=:all:", "--require-hashes", `--requirement=${REQUIREMENTS}`];
-    await runCommand("python3", [...pip, ...pinned, `--target=${folder}`]);
-  },
-};
+const PYTHON_PACKAGES = pythonPackages("tritonclient", join(HERE, "requirements.txt"));
 
 const GRPCURL_PROGRAM = goProgram(
   GRPCURL,

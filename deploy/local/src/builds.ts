@@ -15,8 +15,8 @@ const GO_FLAGS = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"];
 const JAVAC_FLAGS = ["--release", "17", "-nowarn", "-proc:none"];
 
 /**
- * The Go program at the module path, from the pinned go.mod and go.sum in the folder `source`; unless said, the one
- * here of the program's name. The entry's folder holds the program under that name.
+ * The Go program at the module path, from the pinned go.mod and go.sum in the folder `source` and the .go files beside
+ * them; unless said, the folder here of the program's name. The entry's folder holds the program under that name.
  */
 export function goProgram(name: string, path: string, source: string = join(PACKAGE, name)): CacheEntry {
   return {
@@ -28,6 +28,7 @@ export function goProgram(name: string, path: string, source: string = join(PACK
       ...GO_FLAGS,
       await readFile(join(source, "go.mod"), "utf8"),
       await readFile(join(source, "go.sum"), "utf8"),
+      ...(await textsOf(await filesOf(source, ".go"))),
     ],
     build: async (folder) => {
       await runCommand("go", ["build", ...GO_FLAGS, "-o", join(folder, name), path], {
@@ -43,28 +44,39 @@ export function goProgram(name: string, path: string, source: string = join(PACK
  * classes of the .java files in the folders `code`. The entry's folder holds `libs` and `classes`.
  */
 export function javaProgram(name: string, source: string, code: readonly string[]): CacheEntry {
-  const files = async (): Promise<string[]> => {
-    const names = await Promise.all(
-      code.map(async (folder) => (await readdir(folder)).map((file) => join(folder, file))),
-    );
-    return names
-      .flat()
-      .filter((file) => file.endsWith(".java"))
-      .toSorted();
-  };
+  const files = async (): Promise<string[]> =>
+    (await Promise.all(code.map((folder) => filesOf(folder, ".java")))).flat().toSorted();
   return {
     name,
     how: "Maven, javac",
     inputs: async () => [
       await javacVersion(),
       ...(await jarInputs(source)),
-      ...(await Promise.all((await files()).map((file) => readFile(file, "utf8")))),
+      ...(await textsOf(await files())),
     ],
     build: async (folder) => {
       const libs = join(folder, "libs");
       await fetchJars(source, libs);
       const classes = join(folder, "classes");
       await runCommand("javac", [...JAVAC_FLAGS, "-cp", join(libs, "*"), "-d", classes, ...(await files())]);
+    },
+  };
+}
+
+/** Python packages as the file pins them, each with its hash. The entry's folder is for PYTHONPATH. */
+export function pythonPackages(name: string, requirements: string): CacheEntry {
+  return {
+    name,
+    how: "pip install",
+    inputs: async () => [
+      HERE,
+      await runCommand("python3", ["--version"]),
+      await readFile(requirements, "utf8"),
+    ],
+    build: async (folder) => {
+      const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
+      const pinned = ["--only-binary=:all:", "--require-hashes", `--requirement=${requirements}`];
+      await runCommand("python3", [...pip, ...pinned, `--target=${folder}`]);
     },
   };
 }
@@ -154,8 +166,18 @@ export async function ensureAll(options: Options = {}): Promise<void> {
   await Promise.all([work(), work()]);
 }
 
-async function jarInputs(source: string): Promise<string[]> {
-  return Promise.all(["pom.xml", "jars.sha256"].map((file) => readFile(join(source, file), "utf8")));
+function jarInputs(source: string): Promise<string[]> {
+  return textsOf(["pom.xml", "jars.sha256"].map((file) => join(source, file)));
+}
+
+/** The paths of a folder's files of one kind, in order. */
+async function filesOf(folder: string, extension: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => name.endsWith(extension));
+  return names.toSorted().map((name) => join(folder, name));
+}
+
+function textsOf(files: readonly string[]): Promise<string[]> {
+  return Promise.all(files.map((file) => readFile(file, "utf8")));
 }
 
 /** Fetches the jars that the pom.xml in `source` names, and holds them against jars.sha256 beside it. */

@@ -6,6 +6,7 @@ import {
   type InferRequest,
   type InferResponse,
   type Parameter,
+  quoted,
   type Tensor,
   tensorBytes,
   tensorFrom,
@@ -59,7 +60,7 @@ export function inferResponse(body: Uint8Array, headerLength: string | null): In
     if (size === undefined) {
       throw new MillraceError(
         "INTERNAL",
-        `output ${JSON.stringify(spec.name)} came as JSON: the server does not speak binary tensor data`,
+        `output ${quoted(spec.name)} came as JSON: the server does not speak binary tensor data`,
       );
     }
     at += numberOf(size);

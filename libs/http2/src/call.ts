@@ -1,4 +1,4 @@
-import { type GrpcCall, type GrpcMethod, RpcError } from "@millrace/runtime";
+import { type GrpcCall, RpcError } from "@millrace/runtime";
 import type { Inflater } from "./inflater.ts";
 import { MessageReader, type MessageSink } from "./message-reader.ts";
 import { fieldValue, type Request } from "./request.ts";
@@ -110,6 +110,3 @@ export abstract class Call implements GrpcCall, MessageSink, StreamReceiver {
     this.stream.connection.sendHeaders(this.stream, RESPONSE_HEADERS, false);
   }
 }
-
-export type UnaryMethod = GrpcMethod & { readonly kind: "unary" };
-export type StreamMethod = GrpcMethod & { readonly kind: "stream" };

@@ -6,6 +6,7 @@ import {
   FRAME_BYTES_MIN,
   FRAME_HEADER_BYTES,
   PREFACE,
+  protocolError,
   readUint24,
   readUint31,
 } from "./frames.ts";
@@ -67,7 +68,7 @@ export class FrameReader {
     const length = Math.min(PREFACE.length - this.#prefaceAt, chunk.length);
     for (let i = 0; i < length; i++) {
       if (chunk[i] !== PREFACE[this.#prefaceAt + i])
-        throw new ConnectionError(ERROR.protocolError, "this port speaks HTTP/2 with prior knowledge only");
+        throw protocolError("this port speaks HTTP/2 with prior knowledge only");
     }
     this.#prefaceAt += length;
     return length;
@@ -112,8 +113,7 @@ export class FrameReader {
     const padLength = size - FRAME_HEADER_BYTES;
     this.#paddingLeft = padLength === 0 ? 0 : (source[at + FRAME_HEADER_BYTES] as number);
     this.#bodyLeft = length - padLength - this.#paddingLeft;
-    if (this.#bodyLeft < 0)
-      throw new ConnectionError(ERROR.protocolError, "a frame has more padding than payload");
+    if (this.#bodyLeft < 0) throw protocolError("a frame has more padding than payload");
     this.#isInData = true;
     this.#sink.dataBegin(flags, streamId, length, this.#bodyLeft);
     if (this.#bodyLeft + this.#paddingLeft === 0) this.#dataEnd();

@@ -1,5 +1,5 @@
 import type { Authorise, GrpcMethod } from "@millrace/runtime";
-import type { CallServer, StreamMethod, UnaryMethod } from "./call.ts";
+import type { CallServer } from "./call.ts";
 import { fieldValue, type Request } from "./request.ts";
 import { errorTrailers, type Failure, failure, isGrpcType, parseTimeout, plainHeaders } from "./status.ts";
 import type { Stream, StreamReceiver } from "./stream.ts";
@@ -37,8 +37,8 @@ export function acceptCall(options: GrpcOptions, stream: Stream, request: Reques
   if (error !== null || method === undefined) return new RefusedCall(stream, error as Failure);
   const deadlineAt = timeoutMs === null ? null : options.now() + timeoutMs;
   return method.kind === "unary"
-    ? new UnaryCall(stream, request, deadlineAt, options, method as UnaryMethod)
-    : new StreamCall(stream, request, deadlineAt, options, method as StreamMethod);
+    ? new UnaryCall(stream, request, deadlineAt, options, method)
+    : new StreamCall(stream, request, deadlineAt, options, method);
 }
 
 function refusal(

@@ -1,4 +1,4 @@
-import { ConnectionError, ERROR } from "./frames.ts";
+import { ConnectionError, ERROR, protocolError } from "./frames.ts";
 import { decodeHuffman } from "./huffman.ts";
 
 /** Size of a decoder's dynamic table: the protocol's default, which this server never changes. */
@@ -240,10 +240,10 @@ function text(octets: Buffer, from: number, to: number, isName: boolean): string
 
 function checkName(octets: Uint8Array, from: number, to: number): void {
   const first = from < to && octets[from] === COLON ? from + 1 : from;
-  if (first === to) throw malformed("a field has no name");
+  if (first === to) throw protocolError("a field has no name");
   for (let i = first; i < to; i++) {
     if (NAME_OCTETS[octets[i] as number] === 0)
-      throw malformed("a field name has an octet that it must not have");
+      throw protocolError("a field name has an octet that it must not have");
   }
 }
 
@@ -251,10 +251,10 @@ function checkValue(octets: Uint8Array, from: number, to: number): void {
   for (let i = from; i < to; i++) {
     const octet = octets[i] as number;
     if ((octet < SPACE && octet !== TAB) || octet === DELETE)
-      throw malformed("a field value has a control character");
+      throw protocolError("a field value has a control character");
   }
   const isPadded = from < to && (isBlank(octets[from]) || isBlank(octets[to - 1]));
-  if (isPadded) throw malformed("a field value begins or ends with white space");
+  if (isPadded) throw protocolError("a field value begins or ends with white space");
 }
 
 function isBlank(octet: number | undefined): boolean {
@@ -263,8 +263,4 @@ function isBlank(octet: number | undefined): boolean {
 
 function corrupt(message: string): ConnectionError {
   return new ConnectionError(ERROR.compressionError, message);
-}
-
-function malformed(message: string): ConnectionError {
-  return new ConnectionError(ERROR.protocolError, message);
 }

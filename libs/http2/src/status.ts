@@ -1,4 +1,4 @@
-import type { CodeName } from "@millrace/runtime";
+import { type CodeName, STATUS_CODES } from "@millrace/runtime";
 import { encodeFields } from "./hpack.ts";
 
 /**
@@ -11,23 +11,6 @@ export interface Failure {
   /** When it makes sense to try again, in ms from now. */
   readonly retryAfterMs?: number | undefined;
 }
-
-/** gRPC status codes by name: https://grpc.io/docs/guides/status-codes/ */
-const CODES: Readonly<Record<CodeName, number>> = {
-  cancelled: 1,
-  invalidArgument: 3,
-  deadlineExceeded: 4,
-  notFound: 5,
-  permissionDenied: 7,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  aborted: 10,
-  outOfRange: 11,
-  unimplemented: 12,
-  internal: 13,
-  unavailable: 14,
-  unauthenticated: 16,
-};
 
 const MESSAGE_CHARS_MAX = 2_048;
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -50,7 +33,7 @@ export const OK_TRAILERS: Uint8Array = encodeFields([["grpc-status", "0"]]);
 export function errorTrailers(failure: Failure, isWhole: boolean): Uint8Array {
   const { code, message, retryAfterMs } = failure;
   const fields: [string, string][] = [
-    ["grpc-status", String(CODES[code])],
+    ["grpc-status", String(STATUS_CODES[code])],
     ["grpc-message", percentEncode(message.slice(0, MESSAGE_CHARS_MAX))],
   ];
   if (retryAfterMs !== undefined) fields.push(["grpc-retry-pushback-ms", String(Math.ceil(retryAfterMs))]);

@@ -1,5 +1,5 @@
-import { RpcError } from "@millrace/runtime";
-import { Call, type CallServer, type StreamMethod } from "./call.ts";
+import { type GrpcStreamMethod, RpcError } from "@millrace/runtime";
+import { Call, type CallServer } from "./call.ts";
 import type { Request } from "./request.ts";
 import { type Failure, failure } from "./status.ts";
 import type { Stream } from "./stream.ts";
@@ -32,7 +32,7 @@ export class StreamCall extends Call {
     request: Request,
     deadlineAt: number | null,
     server: CallServer,
-    method: StreamMethod,
+    method: GrpcStreamMethod,
   ) {
     super(stream, request, deadlineAt, server);
     void this.#run(method);
@@ -74,7 +74,7 @@ export class StreamCall extends Call {
     this.#wakeAnswers();
   }
 
-  async #run(method: StreamMethod): Promise<void> {
+  async #run(method: GrpcStreamMethod): Promise<void> {
     try {
       for await (const answer of method.handle(this.#requests(), this)) {
         if (this.isOver) break;

@@ -1,4 +1,5 @@
-import { Call, type CallServer, type UnaryMethod } from "./call.ts";
+import type { GrpcUnaryMethod } from "@millrace/runtime";
+import { Call, type CallServer } from "./call.ts";
 import type { Request } from "./request.ts";
 import { type Failure, failure } from "./status.ts";
 import type { Stream } from "./stream.ts";
@@ -7,7 +8,7 @@ const EMPTY = new Uint8Array(0);
 
 /** A call with one message each way. No promise is made on its way. */
 export class UnaryCall extends Call {
-  readonly #method: UnaryMethod;
+  readonly #method: GrpcUnaryMethod;
   #message: Uint8Array | null = null;
   #isCompressed = false;
   /** What the message lies in, where it is not where it came. */
@@ -22,7 +23,7 @@ export class UnaryCall extends Call {
     request: Request,
     deadlineAt: number | null,
     server: CallServer,
-    method: UnaryMethod,
+    method: GrpcUnaryMethod,
   ) {
     super(stream, request, deadlineAt, server);
     this.#method = method;

@@ -135,7 +135,7 @@ export interface Decision {
 /**
  * Decides, after any row, what the evidence so far is enough for. "promote": the challenger's loss is surely lower by
  * more than the margin. "rollback": it is surely higher by more than the harm, or a failure is surely more frequent than
- * allowed; these share one alpha equally. A failure outweighs a better loss. About 2 us.
+ * allowed; these share one alpha equally. A failure outweighs a better loss.
  * Throws a RangeError that names the field of a policy that makes no sense.
  */
 export function decide(evidence: Evidence, policy: DecisionPolicy): Decision {

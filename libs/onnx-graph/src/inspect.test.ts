@@ -2,7 +2,14 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { onnx } from "@millrace/contracts";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { inspectModel, lineContract, lineWidth, MODEL_LIMITS, type ModelSignature } from "./inspect.ts";
+import {
+  hasTrees,
+  inspectModel,
+  lineContract,
+  lineWidth,
+  MODEL_LIMITS,
+  type ModelSignature,
+} from "./inspect.ts";
 import { constantModel, logisticModel } from "./models.ts";
 
 const description = { features: ["a", "b"], featureDigest: "abc", recipe: "logistic" };
@@ -125,6 +132,11 @@ describe("inspectModel", () => {
       for (const { name } of graph.initializer) graph.input.push(value(name, T.FLOAT, [1, 2]));
     });
     expect(signatureOf(bytes).inputs.map(({ name }) => name)).toEqual(["features"]);
+  });
+
+  it("takes time with the number of inputs, not with its square", () => {
+    const inputs = Array.from({ length: 120_000 }, (_, i) => value(`input ${i}`, T.FLOAT, []));
+    expect(signatureOf(withValues(inputs, [value("y", T.FLOAT, [])])).inputs).toHaveLength(120_000);
   });
 
   it("never throws on arbitrary bytes", () => {
@@ -369,6 +381,21 @@ describe("inspectModel", () => {
 
   it("refuses more bytes than the limit before it reads them", () => {
     expect(inspectModel({ byteLength: MODEL_LIMITS.bytes + 1 } as Uint8Array).ok).toBe(false);
+  });
+});
+
+describe("hasTrees", () => {
+  it("looks for operators, not for their names anywhere", () => {
+    expect(hasTrees(changed((_, graph) => void graph.node.push(node("TreeEnsembleRegressor"))))).toBe(true);
+    expect(hasTrees(changed((_, graph) => void graph.node.push(node("TreeEnsemble"))))).toBe(true);
+    expect(hasTrees(changed((_, graph) => void (graph.name = "TreeEnsemble")))).toBe(false);
+    expect(hasTrees(good)).toBe(false);
+  });
+
+  it("is false of what is not an ONNX model", () => {
+    const trees = changed((_, graph) => void graph.node.push(node("TreeEnsemble")));
+    expect(hasTrees(trees.subarray(0, -1))).toBe(false);
+    expect(hasTrees(new Uint8Array(0))).toBe(false);
   });
 });
 

@@ -7,6 +7,7 @@ import {
   type GraphOutline,
   type ModelOutline,
   type NodeOutline,
+  operatorsOf,
   outlineOf,
   type ValueOutline,
 } from "./outline.ts";
@@ -78,6 +79,18 @@ export function inspectModel(bytes: Uint8Array): Inspection {
   if (model.graph === null) return refuse("the bytes are not an ONNX model: there is no graph");
   const reason = refusalOfModel(model) ?? refusalOfGraph(model.graph);
   return reason === null ? signatureOf(model.graph, model.metadata) : refuse(reason);
+}
+
+/**
+ * Whether a tree operator is among the model's; false as well where the bytes are not an ONNX model. Takes time with the
+ * number of nodes and not of weights or of splits.
+ */
+export function hasTrees(bytes: Uint8Array): boolean {
+  try {
+    return operatorsOf(bytes, MODEL_LIMITS).some((operator) => operator.startsWith("TreeEnsemble"));
+  } catch {
+    return false;
+  }
 }
 
 /** Why a model does not keep a line's contract, FP32 [rows, n] `features` in and FP32 [rows] `score` out; or null. */
@@ -217,10 +230,12 @@ function signatureOf(graph: GraphOutline, metadata: ReadonlyMap<string, string>)
     ["input", required, inputs],
     ["output", graph.outputs, outputs],
   ] as const) {
+    const names = new Set<string>();
     for (const value of values) {
       const spec = specOf(value);
       if (typeof spec === "string") return refuse(`${role} "${value.name}" ${spec}`);
-      if (specs.some(({ name }) => name === spec.name)) return refuse(`${role} "${spec.name}" stands twice`);
+      if (names.has(spec.name)) return refuse(`${role} "${spec.name}" stands twice`);
+      names.add(spec.name);
       specs.push(spec);
     }
   }

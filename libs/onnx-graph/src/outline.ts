@@ -78,6 +78,16 @@ export function outlineOf(bytes: Uint8Array, limits: OutlineLimits): ModelOutlin
   return readModel(bytes, { ...limits });
 }
 
+/** The operators of the graph's nodes, without reading what the nodes or weights hold. Throws as `outlineOf`. */
+export function operatorsOf(bytes: Uint8Array, limits: OutlineLimits): string[] {
+  const budget: Budget = { ...limits };
+  const operators: string[] = [];
+  const operator = textField(budget, (text) => void operators.push(text));
+  const node = bytesField((message) => readFields(message, budget, { 4: operator }));
+  readFields(bytes, budget, { 7: onceField((graph) => readFields(graph, budget, { 1: node })) });
+  return operators;
+}
+
 /** What is left of the limits. */
 type Budget = Mutable<OutlineLimits>;
 

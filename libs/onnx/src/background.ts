@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import type { ModelSignature } from "@millrace/onnx-graph";
+import { hasTrees, type ModelSignature } from "@millrace/onnx-graph";
 import type { Tensor } from "@millrace/open-inference";
 import type { BackgroundReply, BackgroundRequest } from "./background-worker.ts";
 import { checkModel } from "./check-model.ts";
@@ -58,19 +58,14 @@ export function createBackground(idleMs: number = IDLE_MS): Background {
 /** One for the process: a thread per model would take several times the processor time. */
 export const background: Background = createBackground();
 
-/** Whether a model is mostly trees, and more of them than are inspected or opened in a millisecond or two. */
+/** Whether a model has trees, and more bytes of them than are inspected or opened in a millisecond or two. */
 export const areManyTrees = (bytes: Uint8Array): boolean =>
-  bytes.byteLength > QUICK_TREES_BYTES && hasTreeOperator(bytes);
-
-/** Whether an operator of the model may be one of trees: its name stands in the bytes as it is. */
-function hasTreeOperator({ buffer, byteOffset, byteLength }: Uint8Array): boolean {
-  return Buffer.from(buffer, byteOffset, byteLength).includes("TreeEnsemble");
-}
+  bytes.byteLength > QUICK_TREES_BYTES && hasTrees(bytes);
 
 function whyNot(bytes: Uint8Array, { providers: [first] }: SessionOptions): string | null {
   if (first !== "cpu") return `it is for ${first}`;
   if (bytes.byteLength > COMPILED_BYTES_MAX) return `it has more than ${COMPILED_BYTES_MAX} bytes`;
-  return hasTreeOperator(bytes) ? null : "there is no tree operator";
+  return hasTrees(bytes) ? null : "there is no tree operator";
 }
 
 interface Thread {

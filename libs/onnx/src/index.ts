@@ -17,11 +17,11 @@
  */
 
 export { ModelRefused } from "./check-model.ts";
-export { HERE_MILLIS, type LoadOptions, loadModel } from "./load.ts";
+export { type LoadOptions, loadModel } from "./load.ts";
 export type { Model } from "./model.ts";
 export type { GoldenRun, ProofFailure } from "./proof.ts";
 export * from "./prover.ts";
-export * from "./provider.ts";
+export type { Provider } from "./provider.ts";
 export { madeUpSamples } from "./samples.ts";
 export { InputRefused } from "./value.ts";
 export { ModelFailed } from "./worker-session.ts";

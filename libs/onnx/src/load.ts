@@ -19,7 +19,7 @@ export interface LoadOptions {
   readonly providers?: readonly Provider[];
   /**
    * Default "here". "measure": here when the model is small enough to open in a few milliseconds and a run of one row
-   * takes up to `HERE_MILLIS`, otherwise in a worker.
+   * takes up to 2 ms, otherwise in a worker.
    */
   readonly place?: "here" | "worker" | "measure";
   /** Called once when the thread of a model in a worker ends by itself. */
@@ -35,7 +35,7 @@ export interface LoadOptions {
 }
 
 /** How long a run may hold up everything else on the thread that accepts requests. */
-export const HERE_MILLIS = 2;
+const HERE_MILLIS = 2;
 
 /** The best of them counts: any may have been held up by the rest of the machine. */
 const QUICK_ATTEMPTS = 7;

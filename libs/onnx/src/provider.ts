@@ -1,7 +1,7 @@
 import { listSupportedBackends } from "onnxruntime-node";
 
 /** Where onnxruntime can run a model. */
-export const PROVIDERS = ["cpu", "cuda", "webgpu", "coreml", "dml"] as const;
+const PROVIDERS = ["cpu", "cuda", "webgpu", "coreml", "dml"] as const;
 export type Provider = (typeof PROVIDERS)[number];
 
 /**

@@ -1,5 +1,5 @@
 import { lineWidth, type ModelSignature } from "@millrace/onnx-graph";
-import type { Datatype, Tensor, TensorData } from "@millrace/open-inference";
+import { ARRAYS, type Datatype, elements, type Tensor, type TensorData } from "@millrace/open-inference";
 
 const ROWS = [1, 64];
 
@@ -63,39 +63,11 @@ function mulberry32(seed: number): () => number {
 function madeUp({ inputs, batches }: ModelSignature, rows: number, fill: number): Tensor[] {
   return inputs.map(({ name, datatype, shape: free }) => {
     const shape = free.map((size, i) => (size !== -1 ? size : batches && i === 0 ? rows : 1));
-    const values = shape.reduce((product, size) => product * size, 1);
-    return { name, datatype, shape, data: filled(datatype, values, fill) };
+    return { name, datatype, shape, data: filled(datatype, elements(shape), fill) };
   });
 }
 
-const EMPTY = new Uint8Array(0);
-
 function filled(datatype: Datatype, values: number, fill: number): TensorData {
-  switch (datatype) {
-    case "FP32":
-      return new Float32Array(values).fill(fill);
-    case "FP64":
-      return new Float64Array(values);
-    case "FP16":
-    case "BF16":
-    case "UINT16":
-      return new Uint16Array(values);
-    case "BOOL":
-    case "UINT8":
-      return new Uint8Array(values);
-    case "INT8":
-      return new Int8Array(values);
-    case "INT16":
-      return new Int16Array(values);
-    case "INT32":
-      return new Int32Array(values);
-    case "UINT32":
-      return new Uint32Array(values);
-    case "INT64":
-      return new BigInt64Array(values);
-    case "UINT64":
-      return new BigUint64Array(values);
-    case "BYTES":
-      return Array.from({ length: values }, () => EMPTY);
-  }
+  if (datatype === "BYTES") return Array.from({ length: values }, () => new Uint8Array(0));
+  return datatype === "FP32" ? new Float32Array(values).fill(fill) : new ARRAYS[datatype](values);
 }

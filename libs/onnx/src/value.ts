@@ -1,10 +1,17 @@
-import type { Datatype, Tensor, TensorSpec } from "@millrace/open-inference";
+import {
+  ARRAYS,
+  type Datatype,
+  elements,
+  type NumericData,
+  type Tensor,
+  type TensorSpec,
+} from "@millrace/open-inference";
 
 /** A tensor as onnxruntime takes and gives it; float16 as its bits. Survives a structured clone. */
 export interface Value {
   readonly type: ValueType;
   readonly dims: readonly number[];
-  readonly data: Exclude<Tensor["data"], readonly Uint8Array[]> | readonly string[];
+  readonly data: NumericData | readonly string[];
 }
 
 export type ValueType =
@@ -53,21 +60,6 @@ const DATATYPE = new Map<string, Datatype>(
   Object.entries(TYPE).map(([datatype, type]) => [type, datatype as Datatype]),
 );
 
-const ARRAY = {
-  BOOL: Uint8Array,
-  UINT8: Uint8Array,
-  UINT16: Uint16Array,
-  UINT32: Uint32Array,
-  UINT64: BigUint64Array,
-  INT8: Int8Array,
-  INT16: Int16Array,
-  INT32: Int32Array,
-  INT64: BigInt64Array,
-  FP16: Uint16Array,
-  FP32: Float32Array,
-  FP64: Float64Array,
-} as const;
-
 /** Whether onnxruntime-node can pass values of that type; it cannot pass BF16. */
 export function isPassable(datatype: Datatype): datatype is Exclude<Datatype, "BF16"> {
   return datatype in TYPE;
@@ -103,6 +95,14 @@ export function tensorOf(name: string, { type, dims, data }: Value): Tensor {
   return { name, datatype, shape: dims, data: data.map((text) => encoder.encode(text)) };
 }
 
+/** What to transfer with values: each buffer once, as an output that is an input may share it. */
+export function buffersOf(values: readonly Value[]): ArrayBuffer[] {
+  const buffers = values.flatMap(({ data }) =>
+    ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : [],
+  );
+  return [...new Set(buffers)];
+}
+
 const isTexts = (data: Value["data"]): data is readonly string[] => Array.isArray(data);
 const formOf = ({ datatype, shape }: TensorSpec): string => `${datatype} [${shape.join(", ")}]`;
 
@@ -117,7 +117,7 @@ function valueOf(spec: TensorSpec, { name, datatype, shape, data }: Tensor): Val
   ) {
     throw refuse(`has the shape [${shape.join(", ")}], the model takes ${formOf(spec)}`);
   }
-  const values = shape.reduce((product, size) => product * size, 1);
+  const values = elements(shape);
   if (data.length !== values)
     throw refuse(`has ${data.length} values, its shape [${shape.join(", ")}] ${values}`);
   if (!isPassable(datatype)) throw refuse(`is ${datatype}, which onnxruntime-node cannot pass`);
@@ -127,8 +127,8 @@ function valueOf(spec: TensorSpec, { name, datatype, shape, data }: Tensor): Val
       throw refuse(`has ${data.constructor.name} for its values, not a list of Uint8Array`);
     return { type, dims: shape, data: textsOf(name, data as readonly Uint8Array[]) };
   }
-  if (!(data instanceof ARRAY[datatype])) {
-    throw refuse(`has ${data.constructor.name} for its values, not ${ARRAY[datatype].name}`);
+  if (!(data instanceof ARRAYS[datatype])) {
+    throw refuse(`has ${data.constructor.name} for its values, not ${ARRAYS[datatype].name}`);
   }
   return { type, dims: shape, data };
 }

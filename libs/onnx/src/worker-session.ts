@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { copyInPieces } from "./copy-in-pieces.ts";
 import type { Session, SessionOptions } from "./session.ts";
-import type { Value } from "./value.ts";
+import { buffersOf, type Value } from "./value.ts";
 import type { WorkerReply, WorkerRequest, WorkerStart } from "./worker.ts";
 
 /** The thread of a model ended by itself. The model answers no more; load it anew. */
@@ -78,7 +78,7 @@ export async function openInWorker(
       const own = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, owned(value)]));
       const run = Promise.withResolvers<Record<string, Value>>();
       waiting.set(id, run);
-      worker.postMessage({ id, values: own, outputs } satisfies WorkerRequest, buffersOf(own));
+      worker.postMessage({ id, values: own, outputs } satisfies WorkerRequest, buffersOf(Object.values(own)));
       return run.promise;
     },
     async release() {
@@ -92,10 +92,4 @@ export async function openInWorker(
 /** A clone would copy all of the buffer that a view looks into. */
 function owned(value: Value): Value {
   return ArrayBuffer.isView(value.data) ? { ...value, data: value.data.slice() } : value;
-}
-
-function buffersOf(values: Readonly<Record<string, Value>>): ArrayBuffer[] {
-  return Object.values(values).flatMap(({ data }) =>
-    ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : [],
-  );
 }

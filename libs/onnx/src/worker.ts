@@ -1,7 +1,7 @@
 /** The thread of a model that is loaded with `place: "worker"`; `worker-session.ts` starts it and talks to it. */
 import { parentPort, workerData } from "node:worker_threads";
 import { openSession, type Session, type SessionOptions } from "./session.ts";
-import type { Value } from "./value.ts";
+import { buffersOf, type Value } from "./value.ts";
 
 /** What the thread is started with; the bytes are its own. */
 export interface WorkerStart {
@@ -50,12 +50,4 @@ try {
   reply({ kind: "loaded", provider: session.provider, providersFailed: session.providersFailed });
 } catch (error) {
   reply({ kind: "refused", reason: reasonOf(error) });
-}
-
-/** The buffers of results; each output has its own, but an output that is an input may share it. */
-function buffersOf(values: readonly Value[]): ArrayBuffer[] {
-  const buffers = values.flatMap(({ data }) =>
-    ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : [],
-  );
-  return [...new Set(buffers)];
 }

@@ -1,7 +1,13 @@
-import type { DescService } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescService,
+  fromBinary,
+  type MessageInitShape,
+  toBinary,
+} from "@bufbuild/protobuf";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { currentTraceparent, type RequestInit, type Response, type UnaryMethods } from "@millrace/runtime";
-import { grpcDefinition } from "./definition.ts";
 import { fromGrpcError } from "./error.ts";
 
 /**
@@ -33,24 +39,28 @@ export function createRpcClient<S extends DescService>(
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 2_000,
   });
-  const methods = Object.entries(grpcDefinition(service)).map(([name, method]) => [
-    name,
-    (request: unknown, call?: { timeoutMs?: number; traceparent?: string }): Promise<unknown> =>
+  const unary = service.methods.filter(({ methodKind }) => methodKind === "unary");
+  const methods = unary.map(({ localName, name, input, output }) => [
+    localName,
+    (
+      request: MessageInitShape<DescMessage>,
+      call?: { timeoutMs?: number; traceparent?: string },
+    ): Promise<unknown> =>
       new Promise((resolve, reject) => {
+        const path = `${service.typeName}/${name}`;
         const metadata = new Metadata();
         if (options.token !== null) metadata.set("authorization", `Bearer ${options.token}`);
         const traceparent = call?.traceparent ?? currentTraceparent();
         if (traceparent !== "") metadata.set("traceparent", traceparent);
         const deadline = Date.now() + (call?.timeoutMs ?? options.timeoutMs ?? 10_000);
         channel.makeUnaryRequest(
-          method.path,
-          method.requestSerialize,
-          method.responseDeserialize,
+          `/${path}`,
+          (value: MessageInitShape<DescMessage>) => Buffer.from(toBinary(input, create(input, value))),
+          (bytes: Buffer) => fromBinary(output, bytes),
           request,
           metadata,
           { deadline },
-          (error, response) =>
-            error === null ? resolve(response) : reject(fromGrpcError(method.path.slice(1), error)),
+          (error, response) => (error === null ? resolve(response) : reject(fromGrpcError(path, error))),
         );
       }),
   ]);

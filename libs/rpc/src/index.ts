@@ -1,10 +1,9 @@
 /**
- * gRPC for the control plane: `definition.ts` turns generated service descriptors into grpc-js definitions,
- * `server.ts` serves typed handlers, `client.ts` makes typed clients, `error.ts` maps errors to status codes.
- * Tokens are checked before a handler runs (default-deny); the trace context travels in metadata.
+ * gRPC over grpc-js. `server.ts` serves the methods that `@millrace/runtime` describes, unary and streaming, on plaintext
+ * or TLS; callers are asked who they are before a handler runs. `client.ts` makes typed clients of generated services,
+ * which carry token and trace context in metadata; `error.ts` reads the errors that they get.
  */
 
-export { type Call, type Handlers, type ServedService, serve } from "@millrace/runtime";
-export * from "./client.ts";
-export * from "./error.ts";
-export * from "./server.ts";
+export { type CodeName, type Handlers, RpcError, serve } from "@millrace/runtime";
+export { createRpcClient, type RpcClient } from "./client.ts";
+export { type RpcServer, type RpcServerOptions, startRpcServer } from "./server.ts";

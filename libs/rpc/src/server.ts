@@ -13,12 +13,14 @@ import {
   type Authorise,
   type GrpcCall,
   type GrpcMethod,
+  type GrpcStreamMethod,
+  type GrpcUnaryMethod,
   methodsOf,
   RpcError,
   type ServedService,
+  STATUS_CODES,
   type TlsTexts,
 } from "@millrace/runtime";
-import { CODES } from "./error.ts";
 
 export interface RpcServer {
   readonly port: number;
@@ -40,8 +42,6 @@ export interface RpcServerOptions {
   readonly requestBytesMax: number;
   /** Called with errors that are no RpcError: defects, which callers see as INTERNAL without details. */
   readonly onDefect: (method: string, error: unknown) => void;
-  /** Whether each call of the services gets a span; off where calls are too many. */
-  readonly spans?: boolean;
 }
 
 const bytesAsTheyAre = (bytes: Uint8Array): Buffer =>
@@ -56,11 +56,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     // Bookkeeping for each call that nobody reads.
     "grpc.enable_channelz": 0,
   });
-  const spans = options.spans === undefined ? {} : { spans: options.spans };
-  const methods = [
-    ...options.services.flatMap((served) => methodsOf(served, spans)),
-    ...(options.methods ?? []),
-  ];
+  const methods = [...options.services.flatMap((served) => methodsOf(served)), ...(options.methods ?? [])];
   const definition: ServiceDefinition = Object.fromEntries(
     methods.map(({ path, kind }) => [
       path,
@@ -114,7 +110,7 @@ type OnDefect = RpcServerOptions["onDefect"];
 type AnyCall = ServerUnaryCall<Buffer, Uint8Array> | ServerDuplexStream<Buffer, Uint8Array>;
 
 function unary(
-  { path, handle }: GrpcMethod & { readonly kind: "unary" },
+  { path, handle }: GrpcUnaryMethod,
   authorise: Authorise,
   onDefect: OnDefect,
 ): (call: ServerUnaryCall<Buffer, Uint8Array>, callback: sendUnaryData<Uint8Array>) => void {
@@ -133,7 +129,7 @@ function unary(
 }
 
 function stream(
-  { path, handle }: GrpcMethod & { readonly kind: "stream" },
+  { path, handle }: GrpcStreamMethod,
   authorise: Authorise,
   onDefect: OnDefect,
 ): (call: ServerDuplexStream<Buffer, Uint8Array>) => void {
@@ -185,14 +181,15 @@ function statusOf(
 ): Error & { code: number; metadata: Metadata } {
   const metadata = new Metadata();
   if (error instanceof RpcError) {
-    if (error.retryAfterMs !== undefined) metadata.set("grpc-retry-pushback-ms", String(error.retryAfterMs));
+    if (error.retryAfterMs !== undefined)
+      metadata.set("grpc-retry-pushback-ms", String(Math.ceil(error.retryAfterMs)));
     return Object.assign(new Error(error.message), {
-      code: CODES[error.code],
+      code: STATUS_CODES[error.code],
       details: error.message,
       metadata,
     });
   }
   onDefect(path.slice(1), error);
   const details = "internal error; the service's log has the cause";
-  return Object.assign(new Error(details), { code: CODES.internal, details, metadata });
+  return Object.assign(new Error(details), { code: STATUS_CODES.internal, details, metadata });
 }

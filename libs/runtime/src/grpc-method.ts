@@ -17,15 +17,17 @@ export type GrpcReply = (error: Error | null, response?: Uint8Array) => void;
  * A gRPC method on message bytes. A request is a view that is valid while the handler runs and until it replies (for a
  * stream: until the next one is asked for). What a handler throws that is no RpcError is a defect: INTERNAL to the caller.
  */
-export type GrpcMethod =
-  | {
-      readonly kind: "unary";
-      /** `/package.Service/Method` */
-      readonly path: string;
-      readonly handle: (request: Uint8Array, call: GrpcCall, reply: GrpcReply) => void;
-    }
-  | {
-      readonly kind: "stream";
-      readonly path: string;
-      readonly handle: (requests: AsyncIterable<Uint8Array>, call: GrpcCall) => AsyncIterable<Uint8Array>;
-    };
+export type GrpcMethod = GrpcUnaryMethod | GrpcStreamMethod;
+
+export interface GrpcUnaryMethod {
+  readonly kind: "unary";
+  /** `/package.Service/Method` */
+  readonly path: string;
+  readonly handle: (request: Uint8Array, call: GrpcCall, reply: GrpcReply) => void;
+}
+
+export interface GrpcStreamMethod {
+  readonly kind: "stream";
+  readonly path: string;
+  readonly handle: (requests: AsyncIterable<Uint8Array>, call: GrpcCall) => AsyncIterable<Uint8Array>;
+}

@@ -1,18 +1,20 @@
-/** The gRPC status codes that this mesh uses, by name. */
-export type CodeName =
-  | "cancelled"
-  | "invalidArgument"
-  | "deadlineExceeded"
-  | "notFound"
-  | "permissionDenied"
-  | "resourceExhausted"
-  | "failedPrecondition"
-  | "aborted"
-  | "outOfRange"
-  | "unimplemented"
-  | "internal"
-  | "unavailable"
-  | "unauthenticated";
+/** The gRPC status codes that this mesh uses, by name: https://grpc.io/docs/guides/status-codes/ */
+export const STATUS_CODES = {
+  cancelled: 1,
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  aborted: 10,
+  outOfRange: 11,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  unauthenticated: 16,
+} as const;
+export type CodeName = keyof typeof STATUS_CODES;
 
 /** An error with a gRPC status. Thrown by handlers, it reaches the caller as it is; thrown by clients, it came from there. */
 export class RpcError extends Error {

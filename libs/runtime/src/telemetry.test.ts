@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
-import { startTelemetry, withSpan } from "./index.ts";
+import { isSampled, startTelemetry, withSpan } from "./index.ts";
 
 describe("telemetry", () => {
   it("sends spans to the endpoint, in the caller's trace", async () => {
@@ -32,5 +32,14 @@ describe("telemetry", () => {
     expect(sent).toContain(parent.slice(3, 35));
     expect(sent).toContain(`"parentSpanId":"${parent.slice(36, 52)}"`);
     expect(sent).toContain("millrace-loud");
+  });
+
+  it.each([
+    ["01", true],
+    ["03", true],
+    ["00", false],
+    ["10", false],
+  ])("knows by a traceparent's flags whether to record: %s", (flags, isAsked) => {
+    expect(isSampled(`00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-${flags}`)).toBe(isAsked);
   });
 });

@@ -108,7 +108,7 @@ export interface SpanPart {
 
 /** Whether the W3C traceparent of a caller asks for its trace to be recorded. */
 export function isSampled(traceparent: string): boolean {
-  return /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]?[13579bdf]/.test(traceparent);
+  return /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]/.test(traceparent);
 }
 
 /** Records spans of what is over, `whole` as the caller's child and `parts` within it: for paths too hot for `withSpan`. */

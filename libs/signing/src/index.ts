@@ -1,7 +1,8 @@
 /**
  * Signatures over models: who made these bytes, of what, and for which line.
- * `keys.ts` Ed25519 keys as settings and files hold them, `settings.ts` those settings; `envelope.ts` the DSSE envelope, which knows nothing of
- * models; `model-signature.ts` the in-toto statement about one model, signed and verified.
+ * `keys.ts` Ed25519 keys as settings and files hold them, `settings.ts` those settings; `envelope.ts` the DSSE
+ * envelope, which knows nothing of models; `model-signature.ts` the in-toto statement about one model, signed and
+ * verified.
  *
  * Invariants
  * S1 What `verifyModel` accepts was signed, byte for byte, by the holder of a trusted key, for this digest.

@@ -1,5 +1,4 @@
-import type { onnx } from "@millrace/contracts";
-import { onnx as proto } from "@millrace/contracts";
+import { onnx } from "@millrace/contracts";
 import { Unsupported } from "./unsupported.ts";
 
 /** The attributes of an operator by name; an absent one is empty. Throws Unsupported for one of another form. */
@@ -46,7 +45,7 @@ export class Attributes {
 }
 
 const decoder = new TextDecoder();
-const TYPES = proto.TensorProto_DataType;
+const TYPES = onnx.TensorProto_DataType;
 
 /** The values of an FP32, INT64 or UINT8 tensor. `where` names it in the reason of an Unsupported. */
 export function tensorValues(tensor: onnx.TensorProto, where: string): readonly number[] {

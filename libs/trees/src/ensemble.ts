@@ -53,12 +53,19 @@ export function leavesBelow({ nodes }: Ensemble, root: number): Leaf[] {
   return leaves;
 }
 
-/** Whether rows reach a leaf that weighs for the target: each row, none, or who knows. */
-export function isScored(ensemble: Ensemble, target: number): "always" | "never" | "sometimes" {
-  const shares = ensemble.roots.map((root) => {
+/** Whether rows reach a leaf that weighs for a target: each row, none, or who knows. One answer per target. */
+export function areScored(ensemble: Ensemble): readonly ("always" | "never" | "sometimes")[] {
+  const scored = new Array<"always" | "never" | "sometimes">(ensemble.targets).fill("never");
+  for (const root of ensemble.roots) {
     const leaves = leavesBelow(ensemble, root);
-    return leaves.filter(({ weights }) => weights.some((w) => w.target === target)).length / leaves.length;
-  });
-  if (shares.includes(1)) return "always";
-  return shares.every((share) => share === 0) ? "never" : "sometimes";
+    const weighing = new Map<number, number>();
+    for (const { target } of leaves.flatMap(({ weights }) => weights)) {
+      weighing.set(target, (weighing.get(target) ?? 0) + 1);
+    }
+    for (const [target, count] of weighing) {
+      if (count === leaves.length) scored[target] = "always";
+      else if (scored[target] === "never") scored[target] = "sometimes";
+    }
+  }
+  return scored;
 }

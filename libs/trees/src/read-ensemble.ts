@@ -96,12 +96,12 @@ export function readEnsemble5(attributes: Attributes, features: number): Ensembl
   const unknownTrue = attributes.ints("nodes_missing_value_tracks_true");
   const leafTargets = attributes.ints("leaf_targetids");
   const leafWeights = sized(attributes.tensor("leaf_weights"), leafTargets.length, "leaf_weights");
-  const members = splitAtNaN(attributes.tensor("membership_values"));
+  const members = splitAtNaN(attributes.tensor("membership_values")).values();
 
   const splits = modes.map((number, i): Node => {
     const mode = number === MEMBER ? "EQ" : MODES[number];
     if (mode === undefined) throw new Unsupported(`nodes_modes: ${number} is not known`);
-    const values = number === MEMBER ? members.shift() : [thresholds[i] as number];
+    const values = number === MEMBER ? members.next().value : [thresholds[i] as number];
     if (values === undefined || values.length === 0)
       throw new Unsupported("membership_values has too few sets");
     if (number === MEMBER && !isExactSet(values)) {

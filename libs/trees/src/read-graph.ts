@@ -38,7 +38,8 @@ export function readTreeModel(bytes: Uint8Array): TreeModel {
     const { name } = tensor;
     if (isSmall(tensor)) constants.set(name, constantOf(tensor, `initializer ${name}`));
   }
-  const inputs = graph.input.filter(({ name }) => !graph.initializer.some((tensor) => tensor.name === name));
+  const defaults = new Set(graph.initializer.map(({ name }) => name));
+  const inputs = graph.input.filter(({ name }) => !defaults.has(name));
   const [input] = inputs;
   const shape = input === undefined ? null : floatShape(input);
   const features = shape?.[1];

@@ -1,6 +1,6 @@
 import type { onnx } from "@millrace/contracts";
 import { Attributes } from "./attributes.ts";
-import { type Ensemble, isScored } from "./ensemble.ts";
+import { areScored, type Ensemble } from "./ensemble.ts";
 import { readEnsemble, readEnsemble5 } from "./read-ensemble.ts";
 import { arithmetic, type Step } from "./steps.ts";
 import { Unsupported } from "./unsupported.ts";
@@ -74,7 +74,7 @@ function readClassifier(attributes: Attributes, features: number): TreeOperator 
  */
 function twoClasses(ensemble: Ensemble, attributes: Attributes, base: readonly number[]): Step[] {
   const transform = transformOf(attributes, 2);
-  const second = isScored(ensemble, 1);
+  const second = areScored(ensemble)[1];
   if (second === "sometimes")
     throw new Unsupported("whether the second class has a score depends on the row");
   if (base.length > (second === "always" ? 0 : 1)) throw new Unsupported("base_values of two classes");
@@ -97,11 +97,11 @@ function averaged({ aggregate, roots, targets }: Ensemble): Step[] {
 /** Base values are added, but to a target without any weight. */
 function added(ensemble: Ensemble, base: readonly number[]): Step[] {
   if (base.every((value) => value === 0)) return [];
+  const scored = areScored(ensemble);
   const values = base.map((value, target) => {
-    const scored = value === 0 ? "never" : isScored(ensemble, target);
-    if (scored === "sometimes")
+    if (value !== 0 && scored[target] === "sometimes")
       throw new Unsupported(`whether target ${target} has a weight depends on the row`);
-    return scored === "always" ? value : 0;
+    return scored[target] === "always" ? value : 0;
   });
   return [arithmetic("add", values)];
 }

@@ -41,8 +41,8 @@ export interface Clients {
   readonly archive: ArchivePorts;
   readonly tables: Tables;
   readonly objects: ObjectStore;
-  /** Loads a model as an inference node does; null: with the default policy. */
-  loadModel(bytes: Uint8Array, serve: ServePolicy | null): Promise<LoadedModel>;
+  /** Loads a model as an inference node does. */
+  loadModel(bytes: Uint8Array, serve: ServePolicy): Promise<LoadedModel>;
   /** Requests made up for a signature: of 1 row and, where the model batches, of 64. The caller may change them. */
   madeUpRequests(signature: ModelSignature): readonly ModelRequest[];
   close(): Promise<void>;

@@ -6,7 +6,7 @@ import { Failure } from "./failure.ts";
 import type { Clients } from "./mesh.ts";
 import { count, shortDigest } from "./text.ts";
 
-/** The line that a model is for. Throws a Failure when there is none of the name. */
+/** The applied line of a name, as it was stored. Throws a Failure when there is none of the name. */
 export async function appliedLine(
   { registry }: Pick<Clients, "registry">,
   name: string,
@@ -60,7 +60,7 @@ export async function registerModel(
   return version;
 }
 
-/** What serves a line, as far as a promotion needs it. */
+/** What serves a line, as far as a change of it needs to know. */
 export interface Served {
   readonly champion: bigint;
   readonly generation: bigint;

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { BlockFiles } from "@millrace/archive";
 import { featureApi, GRPCInferenceService, registryApi } from "@millrace/contracts";
 import { createKafkaBroker } from "@millrace/kafka";
-import { DEFAULT_SERVE } from "@millrace/lines";
 import {
   downMesh,
   existingServers,
@@ -136,10 +135,8 @@ export function connectMesh(address: MeshAddress, config: CliConfig): Clients {
       openTable: async (file, texts) => (await parquet()).openTable(file, texts),
       write: async (file, columns) => (await parquet()).write(file, columns),
     },
-    loadModel: (bytes, serve) => {
-      const { threads, optimisation, providers } = serve ?? DEFAULT_SERVE;
-      return loadModel(bytes, { threads, optimisation, providers, compile: true });
-    },
+    loadModel: (bytes, { threads, optimisation, providers }) =>
+      loadModel(bytes, { threads, optimisation, providers, compile: true }),
     madeUpRequests: madeUpSamples,
     close: async () => {
       registry.close();

@@ -35,8 +35,8 @@ export interface AspiredSource {
 export interface SwapPorts {
   readonly source: AspiredSource;
   readonly artifacts: Artifacts;
-  /** Checks who signed the bytes; throws with the reason why they may not be loaded. */
-  readonly verify: (bytes: Uint8Array, of: VersionModel, line: string) => void;
+  /** Checks who signed the bytes of this digest; throws with the reason why they may not be loaded. */
+  readonly verify: (of: VersionModel, line: string) => void;
   /** Tries a model where it can do no harm; rejects with the reason why it may not be loaded. */
   readonly prove: (bytes: Uint8Array, of: VersionModel, line: NodeLine) => Promise<void>;
   readonly loadModel: (bytes: Uint8Array, of: VersionModel, line: NodeLine) => Promise<ServedModel>;
@@ -107,7 +107,8 @@ export async function startSwapping(
           artifacts.bytes(model.artifactDigest, { bytesMax: model.artifactBytes || ARTIFACT_BYTES_MAX }),
         ),
       prove: async (bytes, of) => {
-        ports.verify(bytes, of, name);
+        // The bytes have been hashed as they came, and what is loaded is this very buffer.
+        ports.verify(of, name);
         // What has served here has been tried before, and its bytes are the same by their digest.
         if (served.has(of.artifactDigest)) return;
         await withSpan("inference prove", {}, () => ports.prove(bytes, of, line));

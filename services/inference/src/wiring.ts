@@ -13,7 +13,6 @@ import {
   type Log,
   RpcError,
   type Service,
-  sha256Hex,
   systemClock,
   type TlsTexts,
   withDeadline,
@@ -154,9 +153,9 @@ export function loadServed(log: Log): InferencePorts["loadModel"] {
 
 /** Asks for a signature for the line by a trusted key, where any are trusted. */
 function verifiedBy(trustedKeys: readonly string[]): InferencePorts["verify"] {
-  return (bytes, { signature }, line) => {
+  return ({ artifactDigest, signature }, line) => {
     if (trustedKeys.length === 0) return;
-    const verified = verifyModel(signature, sha256Hex(bytes), trustedKeys);
+    const verified = verifyModel(signature, artifactDigest, trustedKeys);
     if (!verified.ok) throw new Error(`signature: ${verified.reason}`);
     const { predicate } = verified;
     if (predicate.line === line) return;

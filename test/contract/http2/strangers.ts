@@ -1,7 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
-import { arch, platform } from "node:os";
 import { join } from "node:path";
 import {
   type CacheEntry,
@@ -10,11 +8,11 @@ import {
   goProgram,
   javaProgram,
   progressLine,
+  pythonPackages,
   runCommand,
 } from "@millrace/local";
 
 const HERE = import.meta.dirname;
-const REQUIREMENTS = join(HERE, "requirements.txt");
 
 const H2SPEC = goProgram("h2spec", "github.com/summerwind/h2spec/cmd/h2spec", join(HERE, "h2spec"));
 const GRPCURL = goProgram(
@@ -22,29 +20,9 @@ const GRPCURL = goProgram(
   "github.com/fullstorydev/grpcurl/cmd/grpcurl",
   join(HERE, "../../system/grpcurl"),
 );
-const GO_PROGRAM = goProgram("http2-go-client", ".", join(HERE, "go-client"));
-const GO_CLIENT: CacheEntry = {
-  ...GO_PROGRAM,
-  inputs: async () => [
-    ...(await GO_PROGRAM.inputs()),
-    await readFile(join(HERE, "go-client/main.go"), "utf8"),
-  ],
-};
+const GO_CLIENT = goProgram("http2-go-client", ".", join(HERE, "go-client"));
 const JAVA_CLIENT = javaProgram("http2-java-client", join(HERE, "java-client"), [join(HERE, "java-client")]);
-const GRPCIO: CacheEntry = {
-  name: "grpcio",
-  how: "pip install",
-  inputs: async () => [
-    `${platform()}-${arch()}`,
-    await runCommand("python3", ["--version"]),
-    await readFile(REQUIREMENTS, "utf8"),
-  ],
-  build: async (folder) => {
-    const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
-    const pinned = ["--only-binary=:all:", "--require-hashes", `--requirement=${REQUIREMENTS}`];
-    await runCommand("python3", [...pip, ...pinned, `--target=${folder}`]);
-  },
-};
+const GRPCIO = pythonPackages("grpcio", join(HERE, "requirements.txt"));
 
 const ensure = (entry: CacheEntry): Promise<string> =>
   ensureEntry(entry, {

@@ -1,6 +1,4 @@
 import { execFile } from "node:child_process";
-import { readFile } from "node:fs/promises";
-import { arch, platform } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import {
@@ -9,33 +7,20 @@ import {
   ensureEntry,
   goProgram,
   progressLine,
+  pythonPackages,
   REPOSITORY,
   runCommand,
 } from "@millrace/local";
 
 const run = promisify(execFile);
 const HERE = import.meta.dirname;
-const REQUIREMENTS = join(HERE, "requirements.txt");
 
 const GRPCURL = goProgram(
   "grpcurl",
   "github.com/fullstorydev/grpcurl/cmd/grpcurl",
   join(REPOSITORY, "test/system/grpcurl"),
 );
-const PYTHON_PACKAGES: CacheEntry = {
-  name: "inference-clients",
-  how: "pip install",
-  inputs: async () => [
-    `${platform()}-${arch()}`,
-    await runCommand("python3", ["--version"]),
-    await readFile(REQUIREMENTS, "utf8"),
-  ],
-  build: async (folder) => {
-    const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
-    const pinned = ["--only-binary=:all:", "--require-hashes", `--requirement=${REQUIREMENTS}`];
-    await runCommand("python3", [...pip, ...pinned, `--target=${folder}`]);
-  },
-};
+const PYTHON_PACKAGES = pythonPackages("inference-clients", join(HERE, "requirements.txt"));
 
 const ensure = (entry: CacheEntry): Promise<string> =>
   ensureEntry(entry, {

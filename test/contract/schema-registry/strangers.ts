@@ -4,15 +4,20 @@ import { once } from "node:events";
 import { createReadStream } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
-import { arch, platform } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { type CacheEntry, cacheFolder, ensureEntry, progressLine, runCommand } from "@millrace/local";
+import {
+  type CacheEntry,
+  cacheFolder,
+  ensureEntry,
+  progressLine,
+  pythonPackages,
+  runCommand,
+} from "@millrace/local";
 import { sleep } from "@millrace/runtime";
 
 const HERE = import.meta.dirname;
 const POM = join(HERE, "pom.xml");
-const REQUIREMENTS = join(HERE, "requirements.txt");
 const REGISTRY_SHA256 = "d88014c1addff1fc585e1e9510fc41276473726340f4e0997353b46342d3532b";
 
 const REGISTRY: CacheEntry = {
@@ -33,20 +38,7 @@ const REGISTRY: CacheEntry = {
   },
 };
 
-const SERIALISERS: CacheEntry = {
-  name: "confluent-kafka",
-  how: "pip install",
-  inputs: async () => [
-    `${platform()}-${arch()}`,
-    await runCommand("python3", ["--version"]),
-    await readFile(REQUIREMENTS, "utf8"),
-  ],
-  build: async (folder) => {
-    const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
-    const pinned = ["--only-binary=:all:", "--require-hashes", `--requirement=${REQUIREMENTS}`];
-    await runCommand("python3", [...pip, ...pinned, `--target=${folder}`]);
-  },
-};
+const SERIALISERS = pythonPackages("confluent-kafka", join(HERE, "requirements.txt"));
 
 const ensure = (entry: CacheEntry): Promise<string> =>
   ensureEntry(entry, {

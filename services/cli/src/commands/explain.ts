@@ -7,17 +7,17 @@ import {
   readVector,
   type registryApi,
 } from "@millrace/contracts";
-import { storedLine } from "@millrace/lines";
+import { MODEL_LIMITS } from "@millrace/onnx-graph";
 import { type Broker, headerText, type StreamRecord } from "@millrace/stream";
 import type { Context } from "../context.ts";
 import { Failure } from "../failure.ts";
 import type { Result } from "../io.ts";
 import type { Clients } from "../mesh.ts";
+import { appliedLine } from "../register-model.ts";
 import { shortDigest, table, timeText } from "../text.ts";
 
 /** Records looked through at once, from the newest backwards. */
 const SPAN = 20_000;
-const MODEL_BYTES_MAX = 1024 * 1024 * 1024;
 /** In a run with others a row's last bits may differ: these are the sizes tried. */
 const RUN_ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
@@ -102,13 +102,9 @@ async function recompute(
   { model: digest, score }: Prediction,
   values: readonly (number | null)[],
 ): Promise<Recomputed> {
-  const { lines } = await clients.registry.listLines({});
-  const definition = lines.find(({ name }) => name === line)?.definitionJson;
-  const bytes = await clients.objects.get(digest, { bytesMax: MODEL_BYTES_MAX });
-  const model = await clients.loadModel(
-    bytes,
-    definition === undefined ? null : storedLine(definition).serve,
-  );
+  const { serve } = await appliedLine(clients, line);
+  const bytes = await clients.objects.get(digest, { bytesMax: MODEL_LIMITS.bytes });
+  const model = await clients.loadModel(bytes, serve);
   try {
     const row = Float32Array.from(values, (value) => value ?? Number.NaN);
     let alone: Recomputed | null = null;

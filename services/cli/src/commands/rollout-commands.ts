@@ -1,10 +1,9 @@
 /** `rollout`: a version answers a share of the requests before it answers all. */
 import type { registryApi } from "@millrace/contracts";
-import { storedLine } from "@millrace/lines";
 import type { Context } from "../context.ts";
 import { Failure } from "../failure.ts";
 import type { Result } from "../io.ts";
-import type { Clients } from "../mesh.ts";
+import { appliedLine, servedOn } from "../register-model.ts";
 import { readStatuses } from "../status.ts";
 import { percent, table, timeText } from "../text.ts";
 
@@ -22,13 +21,10 @@ export async function startRollout(
   version: number,
   options: StartRolloutOptions,
 ): Promise<Result> {
-  return context.withClients(async ({ registry }) => {
-    const [{ lines }, expectedGeneration] = await Promise.all([
-      registry.listLines({}),
-      generationOf(registry, line),
-    ]);
-    const policy = storedLine(lines.find(({ name }) => name === line)?.definitionJson ?? "{}").rollout;
-    const { aspired } = await registry.startRollout({
+  return context.withClients(async (clients) => {
+    const { rollout: policy } = await appliedLine(clients, line);
+    const { generation: expectedGeneration } = await servedOn(clients, line);
+    const { aspired } = await clients.registry.startRollout({
       line,
       version: BigInt(version),
       expectedGeneration,
@@ -47,9 +43,9 @@ export async function setShare(
   share: number,
   { reason }: { readonly reason: string },
 ): Promise<Result> {
-  return context.withClients(async ({ registry }) => {
-    const expectedGeneration = await generationOf(registry, line);
-    const { aspired } = await registry.setRolloutShare({ line, expectedGeneration, share, reason });
+  return context.withClients(async (clients) => {
+    const { generation: expectedGeneration } = await servedOn(clients, line);
+    const { aspired } = await clients.registry.setRolloutShare({ line, expectedGeneration, share, reason });
     return rolloutResult(line, aspired);
   });
 }
@@ -65,10 +61,10 @@ export async function endRollout(
       "--promote makes the challenger champion; --rollback lets the champion answer alone again.",
     );
   }
-  return context.withClients(async ({ registry }) => {
+  return context.withClients(async (clients) => {
     const outcome = options.promote ? "promote" : "rollback";
-    const expectedGeneration = await generationOf(registry, line);
-    const { aspired } = await registry.endRollout({
+    const { generation: expectedGeneration } = await servedOn(clients, line);
+    const { aspired } = await clients.registry.endRollout({
       line,
       expectedGeneration,
       outcome,
@@ -95,10 +91,6 @@ export async function rolloutStatus(context: Context, line: string): Promise<Res
 interface Trial {
   readonly labels: number;
   readonly reason: string;
-}
-
-async function generationOf(registry: Clients["registry"], line: string): Promise<bigint> {
-  return (await registry.getAspiredSet({ line })).sets[0]?.generation ?? 0n;
 }
 
 function rolloutResult(
